@@ -1,0 +1,1 @@
+"""Amodal segmentation of two hands: 16 parts per hand, hidden parts included."""
