@@ -1,0 +1,94 @@
+"""Device, precision and processes, by Lightning Fabric; every count and strategy is a parameter."""
+
+import ctypes
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+
+from hands.errors import InvalidInput
+
+PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """accelerator: auto | cpu | cuda | ...; devices: a count or "auto"; strategy: auto | ddp | ...; precision: one of
+    PRECISIONS; memory_format: auto | channels_last | contiguous; data_residency: disk | device."""
+
+    accelerator: str
+    devices: str
+    num_nodes: int
+    strategy: str
+    precision: str
+    memory_format: str
+    data_residency: str
+
+
+def create_fabric(config: DeviceConfig) -> Fabric:
+    """Fabric for the parameters of a training step; `launch()` is the caller's.
+
+    Raises:
+        InvalidInput: for a value that Fabric or this machine cannot serve.
+    """
+    keep_freed_memory()
+    if config.precision not in PRECISIONS:
+        raise InvalidInput(f"precision is '{config.precision}'; expected one of {', '.join(PRECISIONS)}.")
+    if config.memory_format not in ("auto", "channels_last", "contiguous"):
+        raise InvalidInput(f"memory_format is '{config.memory_format}'; expected auto, channels_last or contiguous.")
+    devices = config.devices
+    if devices != "auto":
+        if not devices.isdigit() or int(devices) < 1:
+            raise InvalidInput(f"devices is '{devices}'; expected a count of at least 1, or auto.")
+        devices = int(devices)
+    elif config.accelerator == "cpu" or not torch.cuda.is_available():
+        devices = 1  # Fabric counts CPU processes, and one with all cores is the fastest
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=devices,
+            num_nodes=config.num_nodes,
+            strategy=config.strategy,
+            precision=resolve_precision(config.precision, config.accelerator),
+        )
+    except (ValueError, RuntimeError, TypeError, ImportError) as error:
+        raise InvalidInput(
+            f"accelerator={config.accelerator} devices={config.devices} strategy={config.strategy} "
+            f"precision={config.precision} cannot be had here: {error}"
+        ) from error
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """`auto` is bf16 where the processor multiplies it natively, and float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    if accelerator != "cpu" and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = _cpu_has_bf16()
+    return "bf16-mixed" if native else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def resolve_memory_format(memory_format: str, precision: str) -> torch.memory_format:
+    """`auto` is channels_last with reduced precision and contiguous in float32, where RegNetY loses by channels_last."""
+    if memory_format == "auto":
+        memory_format = "contiguous" if precision == "32-true" else "channels_last"
+    return torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep freed blocks instead of giving them back to the system at once: a training step frees and takes
+    the same hundreds of megabytes again and again, and the page faults cost more than the arithmetic of small steps."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallopt(m_mmap_max, 0)
+    libc.mallopt(m_trim_threshold, (1 << 31) - 1)

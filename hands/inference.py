@@ -1,0 +1,56 @@
+"""Batched prediction: shared by the training steps' evaluation, `evaluate`, `predict` and the served model."""
+
+from contextlib import AbstractContextManager
+from typing import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from hands.augment import centre
+from hands.batches import RecordReader, Shard
+from hands.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
+from hands.parts import HANDS, NUM_CLASSES
+
+Autocast = Callable[[], AbstractContextManager]
+
+
+def labels_of(logits: torch.Tensor) -> torch.Tensor:
+    """The most probable part of each pixel and hand: logits (N, 34, S, S) to labels (N, 2, S, S) uint8."""
+    n, _, height, width = logits.shape
+    rows = logits.permute(0, 2, 3, 1).reshape(n, height, width, len(HANDS), NUM_CLASSES)
+    return rows.argmax(dim=4).to(torch.uint8).permute(0, 3, 1, 2)
+
+
+def predict_subset(
+    network: nn.Module, reader: RecordReader, indices: np.ndarray, batch_size: int, autocast: Autocast
+) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Yields (indices, images, ground-truth labels, predicted labels uint8) batch by batch; evaluation mode is set."""
+    network.eval()
+    size = reader.subset.size
+    for start in range(0, len(indices), batch_size):
+        batch = indices[start : start + batch_size]
+        with torch.inference_mode(), autocast():
+            images, labels = centre(reader.read(batch), size)
+            predicted = labels_of(network(images))
+        yield batch, images, labels, predicted
+
+
+def score_subset(
+    network: nn.Module, reader: RecordReader, batch_size: int, autocast: Autocast, shard: Shard
+) -> tuple[Scores, np.ndarray]:
+    """Scores a labelled subset.
+
+    Returns:
+        the scores (of all processes together) and the mean IoU of each image of this process's share (N / world_size,),
+        the mean over its judged hands, NaN where none was judged.
+    """
+    metric = HandsIoU(reader.subset.size).to(reader.device)
+    hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
+    mious = []
+    share = np.arange(shard.rank, len(reader.subset), shard.world_size)
+    for batch, _, labels, predicted in predict_subset(network, reader, share, batch_size, autocast):
+        confusions = confusion_matrices(predicted, labels)
+        metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
+        mious.append(image_hand_miou(confusions, reader.subset.size).nanmean(dim=1))
+    return metric.compute(), torch.cat(mious).cpu().numpy()

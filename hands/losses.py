@@ -1,0 +1,184 @@
+"""The losses: class-weighted cross-entropy, Dice and Jaccard over both hands, and the adversarial terms.
+
+All take logits (N, 34, S, S) and labels (N, 2, S, S) as `hands.parts` defines them and return a scalar. Pixels are
+laid out as rows of 17 logits, which is how channels_last networks write them: no one-hot targets, no copy.
+"""
+
+import math
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hands.errors import InvalidInput
+from hands.parts import HANDS, NUM_CHANNELS, NUM_CLASSES
+
+SMOOTH = 1.0  # pixels added to numerator and denominator of Dice and Jaccard: an empty class that stays empty costs nothing
+
+
+def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits as rows (N*S*S, 2, 17) in float32 and targets (N*S*S, 2)."""
+    n, channels, height, width = logits.shape
+    if channels != NUM_CHANNELS or labels.shape != (n, len(HANDS), height, width):
+        raise ValueError(
+            f"got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}; "
+            f"expected (N, {NUM_CHANNELS}, S, S) and (N, {len(HANDS)}, S, S)"
+        )
+    rows = logits.permute(0, 2, 3, 1).reshape(-1, len(HANDS), NUM_CLASSES)
+    return rows.float(), labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
+
+
+def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    r"""Class-weighted cross-entropy, summed over both hands.
+
+    .. math:: \sum_h \frac{\sum_i w_{y_{hi}} \, (-\log p_{hi,y_{hi}})}{\sum_i w_{y_{hi}}}
+
+    Args:
+        logits: (N, 34, S, S).
+        labels: (N, 2, S, S) int64, 0..16.
+        weights: (17,) class weights >= 0.
+
+    Example:
+        >>> logits, labels = torch.zeros(1, 34, 2, 2), torch.zeros(1, 2, 2, 2, dtype=torch.int64)
+        >>> round(cross_entropy_loss(logits, labels, torch.ones(17)).item(), 4)  # 2 log 17
+        5.6664
+    """
+    rows, targets = pixel_rows(logits, labels)
+    flat = targets.reshape(-1)
+    losses = F.cross_entropy(rows.reshape(-1, NUM_CLASSES), flat, weight=weights, reduction="none")
+    weight_sums = weights[flat].view(-1, len(HANDS)).sum(0).clamp(min=torch.finfo(torch.float32).tiny)
+    return (losses.view(-1, len(HANDS)).sum(0) / weight_sums).sum()
+
+
+def dice_loss(logits: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch.Tensor:
+    r"""Soft Dice over the 17 classes of each hand, summed over both hands.
+
+    .. math:: \sum_h \frac{1}{17} \sum_c 1 - \frac{2 \sum_i q_{hic} y_{hic} + 1}{\sum_i q_{hic} + \sum_i y_{hic} + 1},
+              \quad q = (1 - p)^\alpha p
+
+    Sums run over all pixels of the batch. alpha = 0 is ordinary Dice (q = p, Milletari et al., arXiv:1606.04797);
+    alpha > 0 is the self-adjusting variant that turns away from easy pixels (Li et al., arXiv:1911.02855).
+
+    Args:
+        logits: (N, 34, S, S).
+        labels: (N, 2, S, S) int64, 0..16.
+        alpha: exponent >= 0.
+
+    Example:
+        >>> labels = torch.zeros(1, 2, 2, 2, dtype=torch.int64)
+        >>> logits = torch.zeros(1, 34, 2, 2)
+        >>> logits[:, [0, 17]] = 100.0  # sure of background, and right
+        >>> round(dice_loss(logits, labels, alpha=0.0).item(), 4)
+        0.0
+    """
+    rows, targets = pixel_rows(logits, labels)
+    probabilities = rows.softmax(dim=2)
+    if alpha > 0:
+        probabilities = (1 - probabilities) ** alpha * probabilities
+    intersection, predicted, actual = _class_sums(probabilities, targets)
+    dice = (2 * intersection + SMOOTH) / (predicted + actual + SMOOTH)
+    return (1 - dice).mean(dim=1).sum()
+
+
+def jaccard_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    r"""Soft Jaccard (1 - IoU) over the 17 classes of each hand, summed over both hands; shapes as in dice_loss.
+
+    .. math:: \sum_h \frac{1}{17} \sum_c 1 - \frac{\sum_i p y + 1}{\sum_i p + \sum_i y - \sum_i p y + 1}
+    """
+    rows, targets = pixel_rows(logits, labels)
+    intersection, predicted, actual = _class_sums(rows.softmax(dim=2), targets)
+    jaccard = (intersection + SMOOTH) / (predicted + actual - intersection + SMOOTH)
+    return (1 - jaccard).mean(dim=1).sum()
+
+
+def _class_sums(scores: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Per hand and class (2, 17): sum of scores on the class's own pixels, sum of scores, number of its pixels."""
+    hand_offsets = torch.arange(len(HANDS), device=targets.device) * NUM_CLASSES
+    flat = (targets + hand_offsets).reshape(-1)
+    on_target = scores.gather(2, targets.unsqueeze(2)).reshape(-1)
+    intersection = scores.new_zeros(NUM_CHANNELS).index_add(0, flat, on_target)
+    actual = torch.bincount(flat, minlength=NUM_CHANNELS).to(scores.dtype)
+    shape = (len(HANDS), NUM_CLASSES)
+    return intersection.view(shape), scores.sum(dim=0), actual.view(shape)
+
+
+def one_hot_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Labels (N, 2, S, S) as the one-hot map (N, 34, S, S) float32 that D judges."""
+    n, _, height, width = labels.shape
+    one_hot = torch.zeros(n, len(HANDS), NUM_CLASSES, height, width, device=labels.device)
+    return one_hot.scatter_(2, labels.unsqueeze(2), 1.0).view(n, NUM_CHANNELS, height, width)
+
+
+def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
+    """Hard one-hot map of the argmax (N, 34, S, S) whose gradient is the softmax's (Bengio et al., arXiv:1308.3432).
+
+    D sees what it sees of real labels (so it judges shape, not softness), and yet teaches the network.
+    """
+    n, _, height, width = logits.shape
+    per_hand = logits.float().view(n, len(HANDS), NUM_CLASSES, height, width)
+    probabilities = per_hand.softmax(dim=2).view(n, NUM_CHANNELS, height, width)
+    return one_hot_labels(per_hand.argmax(dim=2)) + (probabilities - probabilities.detach())
+
+
+def softmax_map(logits: torch.Tensor) -> torch.Tensor:
+    """Softmax probabilities of each hand (N, 34, S, S): the alternative input of D."""
+    n, _, height, width = logits.shape
+    per_hand = logits.float().view(n, len(HANDS), NUM_CLASSES, height, width)
+    return per_hand.softmax(dim=2).view(n, NUM_CHANNELS, height, width)
+
+
+ADV_INPUTS = {"one_hot": straight_through_one_hot, "softmax": softmax_map}
+
+
+def adversarial_loss(fake_logits: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of D's logits for the network's labels against "real": low where D is fooled."""
+    return F.binary_cross_entropy_with_logits(fake_logits.float(), torch.ones_like(fake_logits, dtype=torch.float32))
+
+
+def discriminator_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy of D's logits: real against 1, fake against 0 (Goodfellow et al., arXiv:1406.2661)."""
+    real, fake = real_logits.float(), fake_logits.float()
+    return 0.5 * (
+        F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+        + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    )
+
+
+class SegmentationLoss(nn.Module):
+    """ce_weight x CE + dice_weight x second, where `second` is dice, jaccard or ce (then both are cross-entropy).
+
+    Raises:
+        InvalidInput: unknown second term, a negative weight, or both weights zero.
+    """
+
+    def __init__(self, ce_weight: float, dice_weight: float, second: str, dice_alpha: float, class_weights: Sequence[float]):
+        super().__init__()
+        if second not in ("dice", "jaccard", "ce"):
+            raise InvalidInput(f"loss is '{second}'; expected dice, jaccard or ce.")
+        if not all(math.isfinite(w) and w >= 0 for w in (ce_weight, dice_weight, dice_alpha)):
+            raise InvalidInput(
+                f"ce_weight={ce_weight} dice_weight={dice_weight} dice_alpha={dice_alpha}; expected finite numbers >= 0."
+            )
+        if ce_weight + dice_weight == 0:
+            raise InvalidInput("ce_weight and dice_weight are both 0: nothing would be learned from labels; raise one.")
+        self.ce_weight = ce_weight
+        self.dice_weight = dice_weight
+        self.second = second
+        self.dice_alpha = dice_alpha
+        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32))
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`loss_total` and its terms, each a scalar; the second term is called loss_dice whatever it is."""
+        loss_ce = cross_entropy_loss(logits, labels, self.class_weights)
+        if self.second == "dice":
+            loss_dice = dice_loss(logits, labels, self.dice_alpha)
+        elif self.second == "jaccard":
+            loss_dice = jaccard_loss(logits, labels)
+        else:
+            loss_dice = loss_ce
+        return {
+            "loss_ce": loss_ce,
+            "loss_dice": loss_dice,
+            "loss_total": self.ce_weight * loss_ce + self.dice_weight * loss_dice,
+        }

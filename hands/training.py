@@ -1,0 +1,232 @@
+"""What the three training steps share: a learner, the loop over epochs, and the best epoch's weights."""
+
+import math
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Callable, Iterator, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from hands.batches import BatchStream, RecordReader, Shard
+from hands.devices import resolve_memory_format
+from hands.errors import InvalidInput
+from hands.inference import score_subset
+
+EVAL_BATCH_SIZE = 64
+WARMUP_FRACTION = 0.05
+FINAL_LR_FRACTION = 0.02
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long and how fast a step trains.
+
+    Attributes:
+        seed: of data order, augmentation and random weights.
+        epochs: passes over the step's main stream, >= 1.
+        batch_size: images of a step of all processes together.
+        lr: Adam's learning rate (its peak with the cosine schedule).
+        lr_schedule: constant | cosine (linear warm-up over 5 % of the steps, then cosine down to 2 % of lr).
+        ema_decay: decay of the running average of the weights, in [0, 1); 0 evaluates the weights themselves.
+        eval_every: epochs between evaluations; the last epoch is always evaluated.
+    """
+
+    seed: int
+    epochs: int
+    batch_size: int
+    lr: float
+    lr_schedule: str
+    ema_decay: float
+    eval_every: int
+
+    def __post_init__(self):
+        for name, low in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("eval_every", 1)):
+            if getattr(self, name) < low:
+                raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least {low}.")
+        if not 0 < self.lr < 10:
+            raise InvalidInput(f"lr is {self.lr}; expected a number above 0 and below 10.")
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidInput(f"ema_decay is {self.ema_decay}; expected a number in [0, 1).")
+        if self.lr_schedule not in ("constant", "cosine"):
+            raise InvalidInput(f"lr_schedule is '{self.lr_schedule}'; expected constant or cosine.")
+
+    def lr_at(self, step: int, total_steps: int) -> float:
+        if self.lr_schedule == "constant":
+            return self.lr
+        warmup = max(1, round(WARMUP_FRACTION * total_steps))
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        progress = (step - warmup) / max(1, total_steps - warmup)
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        return self.lr * (FINAL_LR_FRACTION + (1 - FINAL_LR_FRACTION) * cosine)
+
+
+class Learner:
+    """A network in training: its optimizer and, when ema_decay > 0, the running average of its weights."""
+
+    def __init__(self, fabric: Fabric, network: nn.Module, lr: float, ema_decay: float, memory_format: str):
+        self.fabric = fabric
+        chosen = resolve_memory_format(memory_format, fabric._precision.precision)
+        network = network.to(fabric.device, memory_format=chosen)
+        self.average = AveragedModel(network, multi_avg_fn=_ema(ema_decay), use_buffers=True) if ema_decay else None
+        optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+        self.network = network
+        self.forward, self.optimizer = fabric.setup(network, optimizer)
+
+    def set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def update(self, loss: torch.Tensor) -> None:
+        """One optimizer step down the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated, logged and handed on."""
+        return self.network if self.average is None else self.average.module
+
+
+def _ema(decay: float) -> Callable:
+    def average(averaged: list[torch.Tensor], current: list[torch.Tensor], updates: torch.Tensor) -> None:
+        n = int(updates)
+        now = min(decay, (1 + n) / (10 + n))  # early averages forget the random start
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - now)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return average
+
+
+class Recorder(Protocol):
+    """Where a fit reports; hands.tracking has the one that writes to MLflow."""
+
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
+
+    def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None: ...
+
+
+class Averages:
+    """Means of named scalars over an epoch, summed on the device so that no step waits for it."""
+
+    def __init__(self):
+        self.sums = {}
+        self.counts = defaultdict(int)
+
+    def add(self, values: dict[str, torch.Tensor]) -> None:
+        for name, value in values.items():
+            value = value.detach().double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] += 1
+
+    def means(self, fabric: Fabric) -> dict[str, float]:
+        if not self.sums:
+            return {}
+        stacked = torch.stack([total / self.counts[name] for name, total in self.sums.items()])
+        return dict(zip(self.sums, fabric.all_reduce(stacked, reduce_op="mean").tolist()))
+
+
+TrainStep = Callable[[int, tuple[torch.Tensor, ...]], dict[str, torch.Tensor]]
+
+
+def fit(
+    fabric: Fabric,
+    schedule: ScheduleConfig,
+    streams: tuple[BatchStream, ...],
+    val_reader: RecordReader,
+    learners: dict[str, Learner],
+    train_step: TrainStep,
+    recorder: Recorder,
+) -> dict[str, float]:
+    """Trains for schedule.epochs epochs of the first stream.
+
+    Args:
+        streams: the batches of each are handed to train_step together; the first sets the length of an epoch.
+        learners: by name; the first one is evaluated by `val/miou`, and its best epoch is kept.
+        train_step: (step, batches) -> scalars to average under "train/".
+
+    Returns:
+        the metrics of the best epoch; every learner's evaluated network then holds its weights of that epoch.
+    """
+    main = next(iter(learners.values()))
+    total_steps = schedule.epochs * streams[0].steps_per_epoch
+    batches = zip(*(stream.batches(0, total_steps) for stream in streams))
+    best = BestEpoch(learners)
+    progress = tqdm(total=total_steps, unit="step", mininterval=5, disable=fabric.global_rank != 0)
+    for epoch in range(1, schedule.epochs + 1):
+        averages, started = Averages(), time.perf_counter()
+        for learner in learners.values():
+            learner.network.train()
+        for step in range((epoch - 1) * streams[0].steps_per_epoch, epoch * streams[0].steps_per_epoch):
+            for learner in learners.values():
+                learner.set_lr(schedule.lr_at(step, total_steps))
+            averages.add(train_step(step, next(batches)))
+            progress.update()
+        metrics = {f"train/{name}": value for name, value in averages.means(fabric).items()}
+        _refuse_divergence(metrics, epoch)
+        images = streams[0].steps_per_epoch * streams[0].batch_size
+        metrics["train/images_per_s"] = images / (time.perf_counter() - started)
+        due = epoch % schedule.eval_every == 0 or epoch == schedule.epochs
+        if due:
+            metrics |= evaluate(fabric, main.evaluated, val_reader, "val")
+            is_best = best.offer(epoch, metrics)
+        progress.set_postfix({name: f"{metrics[name]:.3f}" for name in ("val/miou", "train/images_per_s") if name in metrics})
+        recorder.epoch(epoch, metrics)
+        if due:
+            recorder.evaluated(epoch, main.evaluated, is_best)
+    progress.close()
+    best.restore()
+    return best.metrics
+
+
+def evaluate(fabric: Fabric, network: nn.Module, reader: RecordReader, prefix: str) -> dict[str, float]:
+    """Scores of a subset, named "<prefix>/miou" and so on."""
+    shard = Shard(fabric.global_rank, fabric.world_size)
+    scores, _ = score_subset(network, reader, EVAL_BATCH_SIZE, fabric.autocast, shard)
+    return {f"{prefix}/{name}": value for name, value in scores.values.items()}
+
+
+class BestEpoch:
+    """The weights of the epoch with the highest `val/miou` (the first of equals)."""
+
+    def __init__(self, learners: dict[str, Learner]):
+        self.learners = learners
+        self.metrics = {}
+        self.weights = {}
+
+    def offer(self, epoch: int, metrics: dict[str, float]) -> bool:
+        score = metrics["val/miou"]
+        if self.metrics and not score > self.metrics["val/miou"] and not math.isnan(self.metrics["val/miou"]):
+            return False
+        self.metrics = metrics | {"best_epoch": epoch}
+        self.weights = {
+            name: {key: value.detach().to("cpu", copy=True) for key, value in learner.evaluated.state_dict().items()}
+            for name, learner in self.learners.items()
+        }
+        return True
+
+    def restore(self) -> None:
+        for name, learner in self.learners.items():
+            learner.evaluated.load_state_dict(self.weights[name])
+
+
+def _refuse_divergence(metrics: dict[str, float], epoch: int) -> None:
+    broken = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if broken:
+        raise Diverged(f"{', '.join(broken)} became NaN or infinite in epoch {epoch}; lower lr or the loss weights.")
+
+
+class Diverged(InvalidInput):
+    """Training left the range of finite numbers: the parameters, not the program, are at fault."""
+
+
