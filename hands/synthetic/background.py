@@ -55,7 +55,7 @@ def paint_background(kind: str, camera: Camera, rng: np.random.Generator) -> np.
         _add_torso(picture, camera, rng)
     elif kind == "grey":
         level = rng.uniform(0.03, 0.4)
-        shade = 1 + 0.35 * _field(height, width, 3, rng) + 0.12 * _field(height, width, 40, rng)
+        shade = 1 + 0.35 * _field(height, width, 3, rng) + 0.12 * _field(height, width, 24, rng)
         picture = np.repeat(np.clip(level * shade, 0.002, 1)[..., None], 3, axis=2)
     else:
         picture = _two_cloths(camera, rng)
@@ -119,20 +119,23 @@ def _two_cloths(camera: Camera, rng: np.random.Generator) -> np.ndarray:
     fabrics = []
     for _ in range(2):
         colour = rng.uniform(0.02, 0.5) * rng.dirichlet((0.8, 0.8, 0.8)) * 2
-        mottle = 1 + 0.25 * _field(height, width, 6, rng) + 0.2 * _field(height, width, 34, rng)
+        mottle = 1 + 0.25 * _field(height, width, 6, rng) + 0.2 * _field(height, width, 20, rng)
         fabrics.append(np.clip(mottle, 0.1, 2)[..., None] * colour)
     return fabrics[0] + share * (fabrics[1] - fabrics[0])
 
 
 def _field(height: int, width: int, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise (H, W) of unit variance with `cells` nodes along the longer side."""
-    nodes = np.maximum((np.array((height, width)) * cells) // max(height, width), 1) + 1
-    noise = rng.normal(size=nodes)
-    return _interpolation(height, nodes[0]) @ noise @ _interpolation(width, nodes[1]).T
+    """Smooth noise (H, W) of about unit variance, its coarsest features `cells` to the longer side, finer ones fainter."""
+    total = np.zeros((height, width))
+    for octave, strength in enumerate((0.8, 0.5, 0.35)):
+        nodes = np.maximum((np.array((height, width)) * cells * 2**octave) // max(height, width), 1) + 2
+        noise = rng.normal(size=nodes)
+        total += strength * (_interpolation(height, nodes[0]) @ noise @ _interpolation(width, nodes[1]).T)
+    return total
 
 
 def _interpolation(pixels: int, nodes: int) -> np.ndarray:
-    """(pixels, nodes) weights of a Gaussian about every node: smoother than linear, the nodes do not show."""
+    """(pixels, nodes) weights of a Gaussian about every node: smooth enough that the nodes do not show."""
     place = np.linspace(0, nodes - 1, pixels)
-    weights = np.exp(-(((place[:, None] - np.arange(nodes)) / 0.65) ** 2))
+    weights = np.exp(-(((place[:, None] - np.arange(nodes)) / 0.9) ** 2))
     return weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))

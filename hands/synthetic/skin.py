@@ -35,7 +35,7 @@ def sample_skin(rng: np.random.Generator) -> Skin:
         palm_tone=tone + 0.28 * (darkness / 4) * (palest - tone) + tone * (0.05, -0.01, 0.0),
         nail_tone=np.minimum(tone * (1.12, 1.05, 1.08) + (0.10, 0.055, 0.055), 0.95),
         mottling=rng.uniform(0.05, 0.12),
-        shine=rng.uniform(0.015, 0.06),
+        shine=rng.uniform(0.008, 0.035),
     )
 
 

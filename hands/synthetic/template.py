@@ -29,6 +29,8 @@ def build_template(shape: Shape) -> Template:
     joints, forearm = forward_kinematics(shape, REST)
     anatomy = build_anatomy(joints, forearm, shape)
     vertices, faces = _mesh(anatomy, joints, shape.size)
+    vertices = _onto_seams(vertices, joints, forearm, CELL * shape.size)
+    vertices = _onto_skin(vertices, anatomy, shape.size)
     distances = bone_distances(vertices, joints, forearm)
     weights = distances ** -float(WEIGHT_POWER)
     weights /= weights.sum(axis=1, keepdims=True)
@@ -59,6 +61,40 @@ def bone_distances(points: np.ndarray, joints: np.ndarray, forearm: np.ndarray) 
         along = np.clip((points - start) @ axis / (axis @ axis), 0, 1)
         distances[:, bone] = np.linalg.norm(points - start - along[:, None] * axis, axis=1)
     return np.maximum(distances, 1.0)
+
+
+def _onto_seams(vertices: np.ndarray, joints: np.ndarray, forearm: np.ndarray, cell: float) -> np.ndarray:
+    """Move the vertices next to a seam between two parts onto it, so that the parts' borders are not ragged.
+
+    The seam of two bones that share a joint is the plane halfway between them; that of neighbours is where both are
+    equally far.
+    """
+    distances = bone_distances(vertices, joints, forearm)[:, :FOREARM]
+    first = np.argmin(distances, axis=1)
+    same_part = BONE_PART_IDS[:FOREARM] == BONE_PART_IDS[first][:, None]
+    second = np.argmin(np.where(same_part, np.inf, distances), axis=1)
+    ends = np.array(BONES)
+    directions = joints[ends[:, 1]] - joints[ends[:, 0]]
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    outer, inner = np.minimum(first, second), np.maximum(first, second)  # BONES lists tips first, the palm last
+    linked = (ends[outer, 0] == ends[inner, 1])[:, None]
+
+    def from_seam(points: np.ndarray) -> np.ndarray:
+        reach = bone_distances(points, joints, forearm)
+        return np.take_along_axis(reach, second[:, None], 1)[:, 0] - np.take_along_axis(reach, first[:, None], 1)[:, 0]
+
+    value, step = from_seam(vertices), 0.1
+    gradient = np.stack([(from_seam(vertices + step * axis) - value) / step for axis in np.eye(3)], axis=1)
+    between = -value[:, None] * gradient / np.maximum((gradient**2).sum(axis=1, keepdims=True), 0.1)
+    normal = directions[outer] + directions[inner]
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    across = ((joints[ends[outer, 0]] - vertices) * normal).sum(axis=1, keepdims=True) * normal
+    move = np.where(linked, across, between)
+    move[np.linalg.norm(move, axis=1) > 0.6 * cell] = 0
+    to_cut = LABELLED_FOREARM - (vertices - joints[WRIST]) @ forearm
+    at_cut = np.abs(to_cut) < 0.8 * cell
+    move[at_cut] = to_cut[at_cut, None] * forearm
+    return vertices + move
 
 
 def _label(centres: np.ndarray, joints: np.ndarray, forearm: np.ndarray) -> np.ndarray:
@@ -106,15 +142,19 @@ def _relax(vertices: np.ndarray, faces: np.ndarray, anatomy: Anatomy, size: floa
     for _ in range(3):
         mean = np.zeros_like(vertices)
         np.add.at(mean, edges[:, 0], vertices[edges[:, 1]])
-        vertices = 0.4 * vertices + 0.6 * mean / degree
-        step = 0.2
-        distance = signed_distance(anatomy, vertices, size)
-        gradient = np.stack(
-            [(signed_distance(anatomy, vertices + step * axis, size) - distance) / step for axis in np.eye(3)], axis=1
-        )
-        squared = np.maximum((gradient**2).sum(axis=1, keepdims=True), 0.25)
-        vertices = vertices - np.clip(distance[:, None] * gradient / squared, -2.0, 2.0)
+        vertices = _onto_skin(0.4 * vertices + 0.6 * mean / degree, anatomy, size)
     return vertices
+
+
+def _onto_skin(vertices: np.ndarray, anatomy: Anatomy, size: float) -> np.ndarray:
+    """One Newton step towards the zero level."""
+    step = 0.2
+    distance = signed_distance(anatomy, vertices, size)
+    gradient = np.stack(
+        [(signed_distance(anatomy, vertices + step * axis, size) - distance) / step for axis in np.eye(3)], axis=1
+    )
+    squared = np.maximum((gradient**2).sum(axis=1, keepdims=True), 0.25)
+    return vertices - np.clip(distance[:, None] * gradient / squared, -2.0, 2.0)
 
 
 def _volume(vertices: np.ndarray, faces: np.ndarray) -> float:
