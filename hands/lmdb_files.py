@@ -80,7 +80,7 @@ class LmdbWriter:
         self._waiting: list[tuple[bytes, bytes]] = []
         self._waiting_bytes = 0
         self._handle = lmdb.open(
-            str(folder), map_size=_FIRST_MAP_BYTES, lock=False, sync=False, metasync=False, meminit=False, readahead=False
+            str(folder), map_size=_FIRST_MAP_BYTES, lock=False, sync=False, metasync=False, readahead=False
         )
 
     def put(self, key: bytes, value: bytes) -> None:

@@ -58,7 +58,7 @@ class RawPictures:
         if left.shape != right.shape:
             raise BrokenEntry(
                 "labels of another size",
-                f"{LABELS}: {mask_id} is {_size(left)} for the left hand, {_size(right)} for the right; both have the image's size.",
+                f"{LABELS}: {mask_id} is {_size(left)} for the left hand, {_size(right)} for the right; make both the image's.",
             )
         return np.stack([left, right])
 
