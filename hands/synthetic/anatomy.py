@@ -13,6 +13,7 @@ from hands.synthetic.surface import KNUCKLES, bone_frames, palm_frame
 
 FOREARM_LENGTH = 230.0
 FLATNESS = 0.92  # of a finger: depth over width
+NEAR, FAR = 14.0, 1e3  # millimetres: beyond NEAR a piece does not bend the skin; where none is near, FAR
 
 # Half widths of thumb..pinky at: base, middle of the proximal bone, its end, middle of the next bone, its end,
 # middle of the last bone, tip. (The thumb's proximal bone is its metacarpal.)
@@ -131,11 +132,13 @@ def _palm(joints: np.ndarray, forearm: np.ndarray, shape: Shape) -> list[Limb | 
 
 
 def signed_distance(anatomy: Anatomy, points: np.ndarray, size: float) -> np.ndarray:
-    """Distance (N,) of points (N, 3) to the skin, millimetres, negative inside."""
-    palm = _join([_distance(piece, points) for piece in anatomy.palm], 9.0 * size)
-    fingers = [_join([_distance(piece, points) for piece in pieces], 2.2 * size) for pieces in anatomy.fingers]
-    thumb = smooth_minimum(palm, fingers[0], 8.0 * size)
-    return smooth_minimum(thumb, _join(fingers[1:], 2.5 * size), 5.0 * size)
+    """Distance (N,) of points (N, 3) to the skin, millimetres, negative inside; exact only near the skin."""
+    palm = _join(anatomy.palm, points, 9.0 * size)
+    thumb, *fingers = (_join(pieces, points, 2.2 * size) for pieces in anatomy.fingers)
+    joined = fingers[0]
+    for finger in fingers[1:]:
+        joined = smooth_minimum(joined, finger, 2.5 * size)
+    return smooth_minimum(smooth_minimum(palm, thumb, 8.0 * size), joined, 5.0 * size)
 
 
 def smooth_minimum(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
@@ -144,11 +147,20 @@ def smooth_minimum(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
     return np.minimum(a, b) - overlap * overlap / (4 * width)
 
 
-def _join(distances: list[np.ndarray], width: float) -> np.ndarray:
-    joined = distances[0]
-    for distance in distances[1:]:
-        joined = smooth_minimum(joined, distance, width)
+def _join(pieces: tuple[Limb | Ellipsoid, ...], points: np.ndarray, width: float) -> np.ndarray:
+    """Smooth minimum of the distances to all pieces; a piece is left out where it is too far to matter."""
+    joined = np.full(len(points), FAR)
+    for piece in pieces:
+        low, high = _reach(piece)
+        near = np.flatnonzero(((points > low - NEAR) & (points < high + NEAR)).all(axis=1))
+        joined[near] = smooth_minimum(joined[near], _distance(piece, points[near]), width)
     return joined
+
+
+def _reach(piece: Limb | Ellipsoid) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of a box around a piece."""
+    ends = np.stack([piece.centre, piece.centre] if isinstance(piece, Ellipsoid) else [piece.start, piece.end])
+    return ends.min(axis=0) - piece.radii.max(), ends.max(axis=0) + piece.radii.max()
 
 
 def _distance(piece: Limb | Ellipsoid, points: np.ndarray) -> np.ndarray:
