@@ -106,7 +106,7 @@ def read_photographs(photographs: list[Photograph], size: int, batch_size: int) 
 
 
 def to_picture(labels: torch.Tensor, box: Box, shape: tuple[int, int]) -> torch.Tensor:
-    """Put (2, S, S) uint8 labels of a crop of `box` into the picture of `shape` (H, W): (2, H, W) uint8, zero outside the box."""
+    """Put (2, S, S) uint8 labels of a crop of `box` into its picture of `shape` (H, W): (2, H, W) uint8, zero elsewhere."""
     return torch.from_numpy(uncrop_labels(labels.numpy(), box, *shape))
 
 
