@@ -173,12 +173,13 @@ def _json_rows(text: str, file: Path) -> list[tuple[str, object]]:
 
 def _csv_rows(text: str, file: Path) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
+    lines = csv.reader(text.splitlines(), strict=True)
     try:
-        for number, row in enumerate(csv.reader(text.splitlines(), strict=True), 1):
-            if not row or (number == 1 and [cell.strip().lower() for cell in row] == ["file", "x", "y", "w", "h"]):
+        for row in lines:
+            if not row or (not rows and [cell.strip().lower() for cell in row] == ["file", "x", "y", "w", "h"]):
                 continue
             name, *cells = row
             rows.append((name, [float(cell) for cell in cells]))
     except (csv.Error, ValueError) as error:
-        raise InvalidInput(f"{file}, line {number}, is not `file name,x,y,w,h`; correct it.") from error
+        raise InvalidInput(f"{file}, line {lines.line_num}, is not `file name,x,y,w,h`; correct it.") from error
     return rows

@@ -313,7 +313,7 @@ JSON_BOXES = json.dumps({"a.png": [1, 2, 3, 4.5], "b.jpg": [-1, 0, 30, 30]}).enc
 CSV_BOXES = b'file,x,y,w,h\na.png,1,2,3,4.5\n"b.jpg",-1,0,30,30\n'
 
 
-@examples(300)
+@examples(900)
 @given(mutated([JSON_BOXES, CSV_BOXES]), st.sampled_from(["boxes.json", "boxes.csv"]))
 def test_boxes_files(tmp_path: Path, content: bytes, name: str):
     (tmp_path / name).write_bytes(content)

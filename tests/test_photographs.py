@@ -92,6 +92,7 @@ def test_a_phones_orientation_is_honoured(tmp_path: Path):
         ("boxes.json", '{"c.png": [1, 2, 3, 4]}', "c.png, which is not in"),
         ("boxes.csv", "b.png,1,2,3\n", "four numbers"),
         ("boxes.csv", "a.JPG,1,2,3,4\nb.png,1,2,3,x\n", "line 2"),
+        ("boxes.csv", '"b.png": [1, 2, 3, 4]\n', "line 1"),
         ("boxes.csv", "", "no boxes"),
     ],
 )
