@@ -99,7 +99,7 @@ def read_photographs(photographs: list[Photograph], size: int, batch_size: int) 
     for start in range(0, len(photographs), batch_size):
         batch = photographs[start : start + batch_size]
         pictures = [_read(photograph) for photograph in batch]
-        boxes = [photograph.box or _whole(picture) for photograph, picture in zip(batch, pictures, strict=True)]
+        boxes = [photograph.box or whole_picture(picture) for photograph, picture in zip(batch, pictures, strict=True)]
         crops = [_crop(*item, size) for item in zip(batch, pictures, boxes, strict=True)]
         tensor = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         yield PhotographBatch([photograph.file for photograph in batch], pictures, boxes, tensor)
@@ -134,12 +134,14 @@ def _crop(photograph: Photograph, picture: np.ndarray, box: Box, size: int) -> n
         raise InvalidInput(f"{photograph.folder / photograph.file}: {error}") from error
 
 
-def _whole(picture: np.ndarray) -> Box:
+def whole_picture(picture: np.ndarray) -> Box:
+    """The square around all of a picture (H, W, 3)."""
     height, width = picture.shape[:2]
-    return _square((0.0, 0.0, float(width), float(height)))
+    return square((0.0, 0.0, float(width), float(height)))
 
 
-def _square(box: Box) -> Box:
+def square(box: Box) -> Box:
+    """The box made square about its centre, by its longer side."""
     x, y, w, h = box
     side = max(w, h)
     return x + (w - side) / 2, y + (h - side) / 2, side, side
@@ -152,7 +154,7 @@ def _square_box(numbers: object, where: str) -> Box:
         box = [float(number) for number in numbers]
     except OverflowError as error:
         raise InvalidInput(f"{where} has a number beyond any picture in its box; correct it.") from error
-    return _square(check_box(box, where))
+    return square(check_box(box, where))
 
 
 def _is_file_name(name: str) -> bool:
