@@ -1,12 +1,18 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from hands.parts import BONE_PARTS, NUM_PARTS, WRIST
+from hands.synthetic.camera import Camera, project
 from hands.synthetic.poses import sample_articulation, sample_orientation
+from hands.synthetic.render import label_map
 from hands.synthetic.skeleton import axis_rotation, forward_kinematics, mean_shape, sample_shape
 from hands.synthetic.surface import BONES, bone_frames, palm_frame, surface_from_joints
 from hands.synthetic.template import build_template, mean_template
 
+REAL_FRAMES = Path(__file__).parents[2] / "shared" / "real-frames"
 MIRROR = np.array((-1.0, 1, 1))
 
 
@@ -139,3 +145,30 @@ def test_folded_knuckle_keeps_its_radius(template):
     before = np.linalg.norm(template.vertices[near] - template.joints[6], axis=1).mean()
     after = np.linalg.norm(folded.vertices[near] - joints[6], axis=1).mean()
     assert after == pytest.approx(before, rel=0.08)
+
+
+@pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason="four frames of InterHand2.6M, not part of the project")
+def test_measured_joints_lie_inside_the_surface_they_make(template):
+    """Real hands, folded and praying: each projected joint falls on its own amodal silhouette."""
+    records, cameras, joints_3d = (
+        json.loads((REAL_FRAMES / f"test_interhand2.6m_{name}.json").read_text())
+        for name in ("data", "camera", "joint_3d")
+    )
+    hands = 0
+    for image in records["images"]:
+        capture, cam = str(image["capture"]), image["camera"]
+        rotation, position, focal, centre = (
+            np.array(cameras[capture][key][cam]) for key in ("camrot", "campos", "focal", "princpt")
+        )
+        camera = Camera(image["width"], image["height"], focal[0], *centre)
+        record = joints_3d[capture][str(image["frame_idx"])]
+        world, valid = np.array(record["world_coord"]), np.array(record["joint_valid"]).ravel() > 0
+        for hand, rows in (("right", slice(0, 21)), ("left", slice(21, 42))):
+            if not valid[rows].all():
+                continue
+            joints = (world[rows] - position) @ rotation.T
+            labels = label_map(surface_from_joints(joints, hand, template, None), camera)
+            u, v = np.round(project(joints, camera)).astype(int).T
+            assert (labels[v, u] > 0).all()
+            hands += 1
+    assert hands == 6

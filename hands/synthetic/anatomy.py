@@ -69,7 +69,7 @@ def _finger(joints: np.ndarray, frames: np.ndarray, finger: int, scale: float) -
     radii = FINGER_RADII[finger] * scale
     tip, third, second, base = joints[4 * finger : 4 * finger + 4]
     outs = frames[3 * finger : 3 * finger + 3, :, 2]  # distal, middle, proximal
-    end = tip - (tip - third) / np.linalg.norm(tip - third) * radii[6] * 0.6
+    end = tip - (tip - third) / np.linalg.norm(tip - third) * radii[6] * 0.15  # the joint lies inside the tip
     pieces: list[Limb | Ellipsoid] = [
         Limb(start=base, end=second, out=outs[2], radii=radii[0:3], flatness=FLATNESS),
         Limb(start=second, end=third, out=outs[1], radii=radii[2:5], flatness=FLATNESS),

@@ -1,5 +1,6 @@
 """What is behind the hands: a dark studio with lamps that glare, a grey wall, coloured cloth, somebody's shirt."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ def sample_cloth(rng: np.random.Generator) -> Cloth:
         colour=rng.uniform(0.015, 0.35) * (0.25 + rng.dirichlet((1.2, 1.2, 1.2)) * 2),
         stripe=rng.uniform(0.01, 0.6) * (0.4 + rng.dirichlet((1.5, 1.5, 1.5)) * 1.8),
         plaid=float(rng.random() < 0.5) * rng.uniform(0.5, 1),
-        period=rng.uniform(14, 34),
+        period=rng.uniform(22, 55),
         phase=rng.uniform(0, 1),
     )
 
@@ -37,14 +38,14 @@ def cloth_colour(cloth: Cloth, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     bands = []
     for place in (u / cloth.period + cloth.phase, v / cloth.period):
         turn = place - np.floor(place)
-        bands.append(0.5 * ((turn > 0.1) & (turn < 0.45)) + 0.5 * ((turn > 0.62) & (turn < 0.7)))
+        bands.append(0.45 * (turn < 0.42) + 0.55 * ((turn > 0.66) & (turn < 0.74)))
     share = cloth.plaid * np.clip(bands[0] + bands[1], 0, 1)
     weave = 1 + 0.1 * np.sin(u * 3.1) * np.sin(v * 3.1)
     return (cloth.colour + share[..., None] * (cloth.stripe - cloth.colour)) * weave[..., None]
 
 
-def paint_background(kind: str, camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) float32 linear RGB."""
+def paint_background(kind: str, camera: Camera, cloth: Cloth, rng: np.random.Generator) -> np.ndarray:
+    """(H, W, 3) float32 linear RGB; `cloth` is what somebody behind the hands wears."""
     height, width = camera.height, camera.width
     if kind == "lamps":
         picture = _dark(height, width, rng)
@@ -52,7 +53,7 @@ def paint_background(kind: str, camera: Camera, rng: np.random.Generator) -> np.
     elif kind == "shirt":
         picture = _dark(height, width, rng)
         _add_lamps(picture, rng)
-        _add_torso(picture, camera, rng)
+        _add_torso(picture, camera, cloth, rng)
     elif kind == "grey":
         level = rng.uniform(0.03, 0.4)
         shade = 1 + 0.35 * _field(height, width, 3, rng) + 0.12 * _field(height, width, 24, rng)
@@ -93,20 +94,22 @@ def _add_lamps(picture: np.ndarray, rng: np.random.Generator) -> None:
             patch += (glare * np.clip(1 - radius / reach, 0, 1))[..., None] * colour * rng.uniform(0.6, 1.1)
 
 
-def _add_torso(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> None:
+def _add_torso(picture: np.ndarray, camera: Camera, cloth: Cloth, rng: np.random.Generator) -> None:
     """Somebody stands behind the hands, in place: a body's width of cloth with shaded flanks and folds."""
     height, width = picture.shape[:2]
     millimetres = 1150 / camera.focal
-    u, v = np.meshgrid((np.arange(width) - width / 2) * millimetres, (np.arange(height) - height / 2) * millimetres)
-    centre, half = rng.uniform(-170, 170), rng.uniform(95, 190)
-    lean = rng.normal(0, 0.1)
-    across = (u - centre - lean * v) / (half * (1 + 0.12 * np.sin(v / 140)))
-    folds = 1 + 0.3 * _field(height, width, 7, rng) + 0.1 * _field(height, width, 18, rng)
-    bend = 9 * _field(height, width, 5, rng)
-    colour = cloth_colour(sample_cloth(rng), u - lean * v + bend, v + bend)
-    shade = np.sqrt(np.clip(1 - across**2, 0, 1)) * folds * rng.uniform(0.35, 1.0)
-    inside = np.clip((1 - np.abs(across)) * 40, 0, 1)[..., None]
-    picture += inside * (colour * np.clip(shade, 0, None)[..., None] - picture)
+    centre, half, lean = rng.uniform(-170, 170), rng.uniform(95, 190), rng.normal(0, 0.1)
+    folds = 1 + 0.3 * _field(height, width, 7, rng)
+    bend = 6 * _field(height, width, 3, rng)
+    v, u = np.mgrid[0:height, 0:width].astype(np.float32) * np.float32(millimetres)
+    u += np.float32(-width / 2 * millimetres - centre) - np.float32(lean) * v
+    across = u / (half * (1 + 0.12 * np.sin(v / 140)))
+    inside = np.nonzero(np.abs(across) < 1)
+    colour = cloth_colour(cloth, (u + bend)[inside], (v + bend)[inside])
+    across = across[inside][:, None]
+    shade = np.sqrt(1 - across**2) * np.clip(folds[inside], 0, None)[:, None] * rng.uniform(0.35, 1.0)
+    cover = np.clip((1 - np.abs(across)) * 40, 0, 1)
+    picture[inside] += cover * (colour * shade - picture[inside])
 
 
 def _two_cloths(camera: Camera, rng: np.random.Generator) -> np.ndarray:
@@ -126,16 +129,17 @@ def _two_cloths(camera: Camera, rng: np.random.Generator) -> np.ndarray:
 
 def _field(height: int, width: int, cells: int, rng: np.random.Generator) -> np.ndarray:
     """Smooth noise (H, W) of about unit variance, its coarsest features `cells` to the longer side, finer ones fainter."""
-    total = np.zeros((height, width))
+    total = np.zeros((height, width), dtype=np.float32)
     for octave, strength in enumerate((0.8, 0.5, 0.35)):
         nodes = np.maximum((np.array((height, width)) * cells * 2**octave) // max(height, width), 1) + 2
-        noise = rng.normal(size=nodes)
-        total += strength * (_interpolation(height, nodes[0]) @ noise @ _interpolation(width, nodes[1]).T)
+        noise = rng.standard_normal(nodes, dtype=np.float32) * np.float32(strength)
+        total += _interpolation(height, int(nodes[0])) @ noise @ _interpolation(width, int(nodes[1])).T
     return total
 
 
+@functools.lru_cache(maxsize=64)
 def _interpolation(pixels: int, nodes: int) -> np.ndarray:
     """(pixels, nodes) weights of a Gaussian about every node: smooth enough that the nodes do not show."""
     place = np.linspace(0, nodes - 1, pixels)
     weights = np.exp(-(((place[:, None] - np.arange(nodes)) / 0.9) ** 2))
-    return weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))
+    return (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)

@@ -63,7 +63,7 @@ def _any_direction(rng: np.random.Generator) -> np.ndarray:
         w, *axis = quaternion / np.linalg.norm(quaternion)
         sine = np.linalg.norm(axis)
         rotation = axis_rotation(np.array(axis) / sine, np.rad2deg(2 * np.arctan2(sine, w)))
-        if rotation[2, 1] < 0.25:  # the fingers' direction away from the camera
+        if rotation[2, 1] < 0.12:  # the fingers' direction away from the camera
             return rotation
 
 

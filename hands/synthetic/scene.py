@@ -16,6 +16,9 @@ from hands.synthetic.surface import Surface, Template, surface_from_joints
 from hands.synthetic.template import build_template
 
 HAND_TYPE_SHARES = (0.25, 0.25, 0.5)  # left, right, interacting
+APART = {1: (25, 80), 2: (10, 75), 3: (0, 65)}  # millimetres between the middles of two hands, by level
+CROSSED_ARMS = 0.2  # share of interacting frames in which each hand is on the other's side
+NEARER_ORDER = 0.75  # share of interacting frames in which the hand goes in front that brings both closer together
 SKIN_CONTACT = 2.0  # millimetres that two hands may sink into each other
 
 
@@ -75,7 +78,7 @@ def sample_station(width: int, height: int, rng: np.random.Generator) -> Station
     sensor = Sensor(
         grey=grey,
         tint=np.ones(3) if grey else np.array((1.0, rng.uniform(0.92, 1.1), rng.uniform(0.68, 1.02))),
-        exposure=rng.uniform(0.45, 1.05),
+        exposure=rng.uniform(0.42, 0.88),
         noise=rng.uniform(0.004, 0.022),
         blur=rng.uniform(0.08, 0.2),
     )
@@ -112,8 +115,8 @@ def frame_bbox(arrangement: Arrangement, camera: Camera) -> np.ndarray:
 def photograph(arrangement: Arrangement, subject: Subject, station: Station, rng: np.random.Generator) -> np.ndarray:
     """(H, W, 3) uint8 RGB of the arranged hands of a subject, in clothes, light and surroundings drawn for this frame."""
     cloth = sample_cloth(rng)
-    start = rng.uniform(55, 150) if rng.random() < 0.5 else None
-    radius = 41 * subject.shape.bulk * subject.shape.size
+    start = rng.uniform(65, 150) if rng.random() < 0.5 else None
+    radius = 39 * subject.shape.bulk * subject.shape.size
     hands = [
         Hand(
             surface=hand.surface,
@@ -124,7 +127,7 @@ def photograph(arrangement: Arrangement, subject: Subject, station: Station, rng
         )
         for hand in arrangement.hands.values()
     ]
-    background = paint_background(str(rng.choice(station.backgrounds)), station.camera, rng)
+    background = paint_background(str(rng.choice(station.backgrounds)), station.camera, cloth, rng)
     return take_picture(hands, sample_lights(rng), background, station.camera, station.sensor, rng)
 
 
@@ -146,20 +149,22 @@ def _pose(
 
 def _together(posed: tuple[PosedHand, ...], level: int, rng: np.random.Generator) -> tuple[PosedHand, ...]:
     """Lay two hands over each other: mostly each on its own side, at times with crossed arms, either one in front."""
-    apart = rng.uniform(5, 75) if level < 3 else rng.uniform(0, 65)
-    if rng.random() < 0.2:
+    apart = rng.uniform(*APART[level])
+    if rng.random() < CROSSED_ARMS:
         apart = -0.6 * apart
     offset = np.array((apart, rng.normal(0, 16 if level == 1 else 26), 0.0))
     left, right = posed
     right = _moved(right, offset)
-    if rng.random() < 0.5:
-        right = _moved(right, np.array((0, 0, _gap(left, right))))
+    behind_left, behind_right = _gap(left, right), _gap(right, left)
+    if (behind_left < behind_right) == (rng.random() < NEARER_ORDER):
+        right = _moved(right, np.array((0, 0, behind_left)))
     else:
-        left = _moved(left, np.array((0, 0, _gap(right, left))))
+        left = _moved(left, np.array((0, 0, behind_right)))
     return left, right
 
 
 def _gap(front: PosedHand, back: PosedHand) -> float:
+    """Millimetres to move the second hand in depth so that it just touches the first from behind."""
     nearer = back.surface.vertices[:, 2].min() - front.surface.vertices[:, 2].max()
     start = -max(0.0, nearer)
     shifted = back.surface.vertices + (0, 0, start)
@@ -173,7 +178,7 @@ def _before_camera(posed: tuple[PosedHand, ...], camera: Camera, rng: np.random.
     depth = rng.uniform(930, 1120)
     reach = depth / camera.focal * np.array((camera.width, camera.height))
     extent = joints.max(axis=0) - joints.min(axis=0)
-    room = np.maximum(reach - extent[:2] * 1.1, 0) / 2
+    room = np.maximum(reach - extent[:2] * 1.4, 0) / 2
     target = np.append(np.clip(rng.normal(0, 0.4, 2), -0.8, 0.8) * room, depth)
     target[:2] += (np.array((camera.width, camera.height)) / 2 - (camera.centre_x, camera.centre_y)) * depth / camera.focal
     return tuple(_moved(hand, target - centre) for hand in posed)

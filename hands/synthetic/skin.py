@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hands.parts import BONE_PARTS
-from hands.synthetic.surface import BONES, KNUCKLES, Template, bone_frames, palm_frame
+from hands.synthetic.surface import BONES, KNUCKLES, Template, palm_frame
 
 # Linear RGB from palest to darkest.
 TONES = np.array([(0.83, 0.60, 0.48), (0.72, 0.46, 0.33), (0.55, 0.31, 0.19), (0.33, 0.165, 0.09), (0.15, 0.072, 0.042)])
@@ -42,22 +42,21 @@ def sample_skin(rng: np.random.Generator) -> Skin:
 def albedo(skin: Skin, template: Template, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Linear RGB (N, 3) at resting points (N, 3) whose part ids are (N,)."""
     palm = palm_frame(template.joints)
-    frames = bone_frames(template.joints, template.forearm)
     outness = np.clip(0.5 + (points - template.joints[KNUCKLES[1]]) @ palm[:, 2] / 14 + 0.45, 0, 1)
     for bone, (parent, child) in enumerate(BONES[:15]):
         chosen = parts == BONE_PARTS[(parent, child)]
-        outness[chosen] = np.clip(0.5 + (points[chosen] - template.joints[child]) @ frames[bone][:, 2] / 8, 0, 1)
+        outness[chosen] = np.clip(0.5 + (points[chosen] - template.joints[child]) @ template.frames[bone][:, 2] / 8, 0, 1)
     colour = skin.palm_tone + outness[:, None] * (skin.tone - skin.palm_tone)
     fine, coarse = _noise(points, 1.1), _noise(points, 5.0)
     colour *= (1 + skin.mottling * (0.7 * fine + coarse))[:, None]
     colour[:, 1:] *= (1 - 0.6 * skin.mottling * _noise(points + 31, 8.0))[:, None]
     for finger in range(5):
-        _mark_finger(colour, skin, template, frames, finger, points, parts)
+        _mark_finger(colour, skin, template, finger, points, parts)
     return colour
 
 
 def _mark_finger(
-    colour: np.ndarray, skin: Skin, template: Template, frames: np.ndarray, finger: int, points: np.ndarray, parts: np.ndarray
+    colour: np.ndarray, skin: Skin, template: Template, finger: int, points: np.ndarray, parts: np.ndarray
 ) -> None:
     """Paint, in place, the nail and the creases of one finger's joints."""
     ids = [BONE_PARTS[BONES[3 * finger + i]] for i in range(3)]
@@ -66,14 +65,14 @@ def _mark_finger(
         return
     tip, third, second = template.joints[4 * finger : 4 * finger + 3]
     for joint, bone, reach in ((third, 3 * finger + 1, 4.0), (second, 3 * finger + 2, 6.0)):
-        local = (points[chosen] - joint) @ frames[bone]
+        local = (points[chosen] - joint) @ template.frames[bone]
         along, out = local[:, 1], local[:, 2]
         redness = np.exp(-((along / reach) ** 2)) * 0.12
         wrinkles = np.exp(-((along / (0.8 * reach)) ** 2)) * np.clip(np.cos(along * 2.4) - 0.35, 0, 1) * 0.16
         crease = np.exp(-((along / 0.9) ** 2)) * 0.22
         colour[chosen] *= 1 - np.where(out > 0, wrinkles, crease)[:, None]
         colour[chosen, 1:] *= 1 - redness[:, None]
-    frame = frames[3 * finger]
+    frame = template.frames[3 * finger]
     length = np.linalg.norm(tip - third)
     local = (points[chosen] - third) @ frame
     width = 0.24 * length * (1.12 if finger == 0 else 1.0)

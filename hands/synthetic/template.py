@@ -8,9 +8,9 @@ from skimage.measure import marching_cubes
 from hands.parts import WRIST
 from hands.synthetic.anatomy import FOREARM_LENGTH, Anatomy, build_anatomy, signed_distance
 from hands.synthetic.skeleton import Articulation, Shape, forward_kinematics, mean_shape
-from hands.synthetic.surface import BONE_PART_IDS, BONES, FOREARM, KNUCKLES, NUM_BONES, Template
+from hands.synthetic.surface import BONE_PART_IDS, BONES, FOREARM, KNUCKLES, NUM_BONES, Template, bone_frames
 
-CELL = 4.4  # millimetres between grid points at the fingers
+CELL = 4.7  # millimetres between grid points at the fingers
 PALM_STRETCH, FOREARM_STRETCH = 1.25, 2.2  # how much coarser the grid is there
 MARGIN = 18.0
 WEIGHT_POWER = 9  # of the inverse distance to the bones: how abruptly one bone's hold gives way to the next's
@@ -42,6 +42,7 @@ def build_template(shape: Shape) -> Template:
         weights=weights,
         joints=joints,
         forearm=forearm,
+        frames=bone_frames(joints, forearm),
     )
 
 
