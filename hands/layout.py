@@ -67,9 +67,18 @@ class RawDataset:
         """Entries of 'train' (paired), 'unpaired_images', 'val' or 'test' in list order; unusable ones as the error they make.
 
         Raises:
-            InvalidInput: a list cannot be read at all.
+            InvalidInput: no such subset, or its list cannot be read at all.
         """
-        return {"train": self._train, "val": self._val, "test": self._test, "unpaired_images": self._unpaired_images}[subset]
+        match subset:
+            case "train":
+                return self._train
+            case "unpaired_images":
+                return self._unpaired_images
+            case "val":
+                return self._val
+            case "test":
+                return self._test
+        raise InvalidInput(f"{subset!r} is no list of images; choose train, unpaired_images, val or test.")
 
     def entries(self, subset: str) -> list[Entry]:
         """As listed(), but the first unusable entry is raised."""

@@ -353,6 +353,7 @@ class Attack:
         return os.system, (f"touch {self.flag}",)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_a_list_that_would_run_a_command_is_refused_and_runs_nothing(tmp_path: Path, protocol: int):
     folder = small_set({"val": 1}).write(tmp_path / "raw")
@@ -381,6 +382,15 @@ def test_refuses_numpy_arrays_of_other_things_than_numbers(tmp_path: Path, conte
         RawDataset(raw.write(tmp_path / "raw"), "bgr").entries("val")
 
 
+def test_only_the_list_that_is_asked_for_is_read(tmp_path: Path):
+    folder = small_set({"train": 1, "val": 1}).write(tmp_path / "raw")
+    (folder / "datalist_val_mp.pt").write_bytes(b"garbage")
+    raw = RawDataset(folder, "bgr")
+    assert len(raw.entries("train")) == 1
+    with pytest.raises(InvalidInput, match="no list of images"):
+        raw.entries("minitrain")
+
+
 def test_refuses_a_list_cut_short(tmp_path: Path):
     folder = small_set({"val": 4}).write(tmp_path / "raw")
     file = folder / "datalist_val_mp.pt"
@@ -396,8 +406,7 @@ def broken(raw: RawFiles, tmp_path: Path) -> BrokenEntry:
     dataset = RawDataset(raw.write(tmp_path / "raw"), "bgr")
     entry = dataset.entries("val")[0]
     with pytest.raises(BrokenEntry) as caught:
-        dataset.pictures.image(entry)
-        dataset.pictures.labels(entry.mask_id)
+        [dataset.pictures.image(entry), dataset.pictures.labels(entry.mask_id)]
     return caught.value
 
 
