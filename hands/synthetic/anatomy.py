@@ -19,11 +19,11 @@ NEAR, FAR = 14.0, 1e3  # millimetres: beyond NEAR a piece does not bend the skin
 # middle of the last bone, tip. (The thumb's proximal bone is its metacarpal.)
 FINGER_RADII = np.array(
     [
-        (13.2, 12.4, 11.0, 10.1, 10.7, 10.8, 6.8),
-        (10.8, 10.0, 9.9, 9.1, 8.9, 8.4, 5.9),
-        (10.8, 10.2, 10.1, 9.3, 9.1, 8.6, 6.1),
-        (10.3, 9.5, 9.4, 8.6, 8.4, 8.0, 5.7),
-        (9.2, 8.2, 8.1, 7.4, 7.4, 7.0, 5.0),
+        (13.2, 12.4, 11.0, 10.1, 10.7, 10.8, 7.7),
+        (10.8, 10.0, 9.9, 9.1, 8.9, 8.4, 6.7),
+        (10.8, 10.2, 10.1, 9.3, 9.1, 8.6, 6.9),
+        (10.3, 9.5, 9.4, 8.6, 8.4, 8.0, 6.4),
+        (9.2, 8.2, 8.1, 7.4, 7.4, 7.0, 5.7),
     ]
 )
 
@@ -69,7 +69,7 @@ def _finger(joints: np.ndarray, frames: np.ndarray, finger: int, scale: float) -
     radii = FINGER_RADII[finger] * scale
     tip, third, second, base = joints[4 * finger : 4 * finger + 4]
     outs = frames[3 * finger : 3 * finger + 3, :, 2]  # distal, middle, proximal
-    end = tip - (tip - third) / np.linalg.norm(tip - third) * radii[6] * 0.15  # the joint lies inside the tip
+    end = tip - (tip - third) / np.linalg.norm(tip - third) * radii[6] * 0.3  # the joint lies inside the tip
     pieces: list[Limb | Ellipsoid] = [
         Limb(start=base, end=second, out=outs[2], radii=radii[0:3], flatness=FLATNESS),
         Limb(start=second, end=third, out=outs[1], radii=radii[2:5], flatness=FLATNESS),

@@ -54,6 +54,12 @@ def pixel_box(points: np.ndarray, camera: Camera) -> tuple[int, int, int, int]:
     return int(left), int(top), int(right), int(bottom)
 
 
+def near_picture(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """(N,) whether points (N, 3) fall into the picture or less than a tenth of its longer side outside."""
+    pixels, margin = project(points, camera), max(camera.width, camera.height) / 10
+    return ((pixels > -margin) & (pixels < np.array((camera.width, camera.height)) + margin)).all(axis=1)
+
+
 def joint_bbox(pixels: np.ndarray) -> np.ndarray:
     """(4,) float32 x, y, w, h: 1.2 x the extent of projected joints (N, 2), made square, enlarged by 1.25.
 

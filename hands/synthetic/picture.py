@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hands.synthetic.background import Cloth, cloth_colour
-from hands.synthetic.camera import Camera
+from hands.synthetic.camera import Camera, near_picture
 from hands.synthetic.render import Hits, Lights, embree_scene, irradiance, trace, vertex_normals
 from hands.synthetic.skin import Skin, albedo
 from hands.synthetic.surface import Surface, Template
@@ -39,7 +39,7 @@ class Sensor:
 
 def sample_lights(rng: np.random.Generator) -> Lights:
     """A dome of faint lamps and one or two strong ones, each spread over several directions so that shadows are soft."""
-    count = 10
+    count = 8
     index = np.arange(count) + 0.5
     height, angle = 1 - 1.35 * index / count, np.pi * (1 + 5**0.5) * index + rng.uniform(0, 2 * np.pi)
     ring = np.sqrt(1 - height**2)
@@ -48,9 +48,9 @@ def sample_lights(rng: np.random.Generator) -> Lights:
     colours = [np.full((count, 3), fill / count * 1.6)]
     for strength in (rng.uniform(0.5, 1.1), rng.uniform(0, 0.5)):
         key = rng.normal(0, (0.6, 0.5, 0.15)) + (0, -0.45, -0.75)
-        spread = key / np.linalg.norm(key) + rng.normal(0, 0.09, (4, 3))
+        spread = key / np.linalg.norm(key) + rng.normal(0, 0.09, (3, 3))
         directions.append(spread / np.linalg.norm(spread, axis=1, keepdims=True))
-        colours.append(np.full((4, 3), strength / 4) * rng.uniform(0.92, 1.08, 3))
+        colours.append(np.full((3, 3), strength / 3) * rng.uniform(0.92, 1.08, 3))
     return Lights(directions=np.concatenate(directions), colours=np.concatenate(colours))
 
 
@@ -81,7 +81,7 @@ def take_picture(
     scene = embree_scene(vertices, faces)
     hits = trace(scene, vertices, camera)
     view = vertices / np.linalg.norm(vertices, axis=1, keepdims=True)
-    seen = np.flatnonzero((normals * view).sum(axis=1) < 0.35)
+    seen = np.flatnonzero(((normals * view).sum(axis=1) < 0.35) & near_picture(vertices, camera))
     light = np.zeros_like(vertices)
     light[seen] = irradiance(scene, vertices[seen], normals[seen], lights, SKIN_WRAP)
     at_hits = _interpolate(np.concatenate([light, normals, places], axis=1), faces[hits.faces], hits)

@@ -11,9 +11,10 @@ from hands.synthetic.skeleton import Articulation, Shape, forward_kinematics, me
 from hands.synthetic.surface import BONE_PART_IDS, BONES, FOREARM, KNUCKLES, NUM_BONES, Template, bone_frames
 
 CELL = 4.7  # millimetres between grid points at the fingers
-PALM_STRETCH, FOREARM_STRETCH = 1.25, 2.2  # how much coarser the grid is there
+PALM_STRETCH, FOREARM_STRETCH = 1.25, 3.2  # how much coarser the grid is there
 MARGIN = 18.0
 WEIGHT_POWER = 9  # of the inverse distance to the bones: how abruptly one bone's hold gives way to the next's
+THUMB_ROOT_BONE, FIRST_PALM_BONE = 2, 15  # places in BONES
 LABELLED_FOREARM = 14.0  # millimetres behind the wrist that still count as palm and wrist
 
 # Spread and half bent, so that every finger is meshed on its own and no fold is far from rest.
@@ -78,6 +79,8 @@ def _onto_seams(vertices: np.ndarray, joints: np.ndarray, forearm: np.ndarray, c
     directions = joints[ends[:, 1]] - joints[ends[:, 0]]
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     outer, inner = np.minimum(first, second), np.maximum(first, second)  # BONES lists tips first, the palm last
+    at_knuckle = (inner >= FIRST_PALM_BONE) & (outer > THUMB_ROOT_BONE)
+    inner = np.where(at_knuckle, FIRST_PALM_BONE + outer // 3, inner)  # whichever metacarpal is nearest, the own one bends there
     linked = (ends[outer, 0] == ends[inner, 1])[:, None]
 
     def from_seam(points: np.ndarray) -> np.ndarray:
@@ -112,10 +115,10 @@ def _mesh(anatomy: Anatomy, joints: np.ndarray, size: float) -> tuple[np.ndarray
     low, high = joints.min(axis=0) - MARGIN * size, joints.max(axis=0) + MARGIN * size
     knuckles = joints[list(KNUCKLES), 1].min()
     top = np.arange(high[1], knuckles, -cell)
-    palm = np.arange(top[-1] - cell, joints[WRIST, 1] - 15 * size, -cell * PALM_STRETCH)
+    palm = np.arange(top[-1] - cell, joints[WRIST, 1] - 28 * size, -cell * PALM_STRETCH)
     arm = np.arange(palm[-1] - cell * FOREARM_STRETCH, -(FOREARM_LENGTH + 60) * size, -cell * FOREARM_STRETCH)
     ys = np.concatenate([top, palm, arm])[::-1]
-    width = np.interp(ys, (-130 * size, -30 * size, knuckles, knuckles + 25 * size), (2.3, 1.6, 1.2, 1.0))
+    width = np.interp(ys, (-130 * size, -30 * size, knuckles, knuckles + 25 * size), (2.9, 1.6, 1.2, 1.0))
     half = np.array((max(-low[0], high[0]), max(-low[2], high[2]))) + cell
     xs = np.arange(-half[0], half[0] + cell, cell)
     zs = np.arange(-half[1], half[1] + cell, cell)
