@@ -116,7 +116,7 @@ def test_measured_joints_of_another_hand_take_its_lengths(template):
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_every_bone_lies_inside_its_own_part(subject, level):
-    """Halfway along every finger bone the nearest skin carries that bone's part: joints -> surface -> parts and back."""
+    """Joints -> surface -> parts and back: the skin around the middle of every finger bone carries its part."""
     shape, template = subject
     rng = np.random.default_rng(level)
     for _ in range(10):

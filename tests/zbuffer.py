@@ -8,7 +8,7 @@ NO_FACE = -1
 
 
 def face_map(vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
-    """(H, W) int: index of the nearest face of a mesh (V, 3), (F, 3) behind every pixel's centre, NO_FACE where none."""
+    """(H, W) index of the nearest face of a mesh (V, 3), (F, 3) behind every pixel's centre, NO_FACE where none."""
     pixels = project(vertices, camera)
     nearest = np.full((camera.height, camera.width), np.inf)
     found = np.full((camera.height, camera.width), NO_FACE)

@@ -59,9 +59,7 @@ class Anatomy:
 def build_anatomy(joints: np.ndarray, forearm: np.ndarray, shape: Shape) -> Anatomy:
     """Flesh for the resting joints (21, 3) of a right hand; forearm (3,) is the unit direction to the elbow."""
     frames = bone_frames(joints, forearm)
-    fingers = tuple(
-        tuple(_finger(joints, frames, finger, shape.size * shape.thickness[finger])) for finger in range(5)
-    )
+    fingers = tuple(tuple(_finger(joints, frames, finger, shape.size * shape.thickness[finger])) for finger in range(5))
     return Anatomy(palm=tuple(_palm(joints, forearm, shape)), fingers=fingers)
 
 
@@ -77,8 +75,12 @@ def _finger(joints: np.ndarray, frames: np.ndarray, finger: int, scale: float) -
     ]
     pad = 0.45 * third + 0.55 * tip - outs[0] * radii[5] * 0.22
     pieces.append(Ellipsoid(pad, frames[3 * finger], radii[5] * np.array((0.92, 1.25, 0.8))))
-    pieces.append(Ellipsoid(third + outs[1] * radii[4] * 0.18, frames[3 * finger + 1], radii[4] * np.array((0.95, 0.8, 0.85))))
-    pieces.append(Ellipsoid(second + outs[2] * radii[2] * 0.2, frames[3 * finger + 2], radii[2] * np.array((0.96, 0.9, 0.88))))
+    pieces.append(
+        Ellipsoid(third + outs[1] * radii[4] * 0.18, frames[3 * finger + 1], radii[4] * np.array((0.95, 0.8, 0.85)))
+    )
+    pieces.append(
+        Ellipsoid(second + outs[2] * radii[2] * 0.2, frames[3 * finger + 2], radii[2] * np.array((0.96, 0.9, 0.88)))
+    )
     if finger > 0:
         middle_pad = 0.5 * (second + third) - outs[1] * radii[3] * 0.3
         pieces.append(Ellipsoid(middle_pad, frames[3 * finger + 1], radii[3] * np.array((0.88, 1.05, 0.8))))
@@ -113,11 +115,17 @@ def _palm(joints: np.ndarray, forearm: np.ndarray, shape: Shape) -> list[Limb | 
     side = across - thumb_axis * (across @ thumb_axis)
     side /= np.linalg.norm(side)
     thenar = np.stack([side, thumb_axis, np.cross(side, thumb_axis)], axis=1)
-    pieces.append(Ellipsoid(0.55 * cmc + 0.45 * mcp + side * 7 * bulk - out * 3.5 * bulk, thenar, bulk * np.array((16.5, 29.0, 13.5))))
+    pieces.append(
+        Ellipsoid(
+            0.55 * cmc + 0.45 * mcp + side * 7 * bulk - out * 3.5 * bulk, thenar, bulk * np.array((16.5, 29.0, 13.5))
+        )
+    )
     pieces.append(Ellipsoid(place(18.0, 30.0, -8.0), palm, bulk * np.array((15.0, 31.0, 13.5))))
     first_web = 0.36 * mcp + 0.34 * heads[0] + 0.3 * cmc
     pieces.append(Limb(cmc, first_web + 0.35 * (heads[0] - first_web), out, bulk * np.array((11.0, 10.0, 7.5)), 0.7))
-    pieces.append(Limb(mcp * 0.75 + cmc * 0.25, 0.62 * heads[0] + 0.38 * cmc, out, bulk * np.array((7.5, 6.6, 7.5)), 0.75))
+    pieces.append(
+        Limb(mcp * 0.75 + cmc * 0.25, 0.62 * heads[0] + 0.38 * cmc, out, bulk * np.array((7.5, 6.6, 7.5)), 0.75)
+    )
     elbow = wrist + forearm * FOREARM_LENGTH * size
     wide = wrist + forearm * 115 * size
     for offset in (-9.0, 9.0):  # radius and ulna
@@ -176,4 +184,6 @@ def _distance(piece: Limb | Ellipsoid, points: np.ndarray) -> np.ndarray:
     outward = (points - piece.start - along[:, None] * axis) @ piece.out
     squared = ((relative - along[:, None] * axis) ** 2).sum(axis=1)
     flattened = np.sqrt(squared + outward**2 * (1 / piece.flatness**2 - 1))
-    return (flattened - radius) * (piece.flatness + (1 - piece.flatness) * np.clip(1 - np.abs(outward) / np.sqrt(squared + 1e-9), 0, 1))
+    return (flattened - radius) * (
+        piece.flatness + (1 - piece.flatness) * np.clip(1 - np.abs(outward) / np.sqrt(squared + 1e-9), 0, 1)
+    )

@@ -128,7 +128,7 @@ def _two_cloths(camera: Camera, rng: np.random.Generator) -> np.ndarray:
 
 
 def _field(height: int, width: int, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise (H, W) of about unit variance, its coarsest features `cells` to the longer side, finer ones fainter."""
+    """Smooth noise (H, W) of about unit variance, coarsest features `cells` to the longer side, finer ones fainter."""
     total = np.zeros((height, width), dtype=np.float32)
     for octave, strength in enumerate((0.8, 0.5, 0.35)):
         nodes = np.maximum((np.array((height, width)) * cells * 2**octave) // max(height, width), 1) + 2

@@ -120,8 +120,8 @@ def check(config: SynthesisConfig) -> None:
         )
     if config.paired_subjects > config.unpaired_subjects:
         raise InvalidInput(
-            f"paired_subjects is {config.paired_subjects}, more than the {config.unpaired_subjects} of unpaired_subjects;"
-            " the paired set shows some of train's subjects, so give at most as many."
+            f"paired_subjects is {config.paired_subjects}, more than unpaired_subjects ({config.unpaired_subjects});"
+            " the paired set shows some of all train subjects, so give at most as many."
         )
     if not sum(getattr(config, name) for name in counts):
         raise InvalidInput(f"No frame is asked for; give at least one of {', '.join(counts)} a number above 0.")
@@ -239,4 +239,4 @@ def encode_image(image: np.ndarray) -> bytes:
 def encode_labels(labels: np.ndarray, offset: int) -> bytes:
     """PNG with three equal channels of (H, W) uint8 labels; `offset` is added to the parts, not to the background."""
     stored = np.where(labels > 0, labels + np.uint8(offset), 0).astype(np.uint8)
-    return encode_png(torch.from_numpy(np.repeat(stored[None], 3, axis=0)), compression_level=3).numpy().tobytes()
+    return encode_png(torch.from_numpy(np.repeat(stored[None], 3, axis=0)), compression_level=6).numpy().tobytes()

@@ -22,7 +22,9 @@ class Hand:
     surface: Surface
     template: Template
     skin: Skin
-    sleeve: tuple[np.ndarray, np.ndarray, np.ndarray] | None  # vertices (S, 3), faces (T, 3), places on the cloth (S, 3)
+    sleeve: (
+        tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    )  # vertices (S, 3), faces (T, 3), places on the cloth (S, 3)
     cloth: Cloth
 
 
@@ -38,7 +40,7 @@ class Sensor:
 
 
 def sample_lights(rng: np.random.Generator) -> Lights:
-    """A dome of faint lamps and one or two strong ones, each spread over several directions so that shadows are soft."""
+    """A dome of faint lamps and two strong ones, each spread over several directions so that shadows are soft."""
     count = 8
     index = np.arange(count) + 0.5
     height, angle = 1 - 1.35 * index / count, np.pi * (1 + 5**0.5) * index + rng.uniform(0, 2 * np.pi)
@@ -54,8 +56,13 @@ def sample_lights(rng: np.random.Generator) -> Lights:
     return Lights(directions=np.concatenate(directions), colours=np.concatenate(colours))
 
 
-def sleeve(wrist: np.ndarray, forearm: np.ndarray, start: float, radius: float, rng: np.random.Generator):
-    """A tube of cloth around the forearm (3,) from `start` millimetres behind the wrist: vertices, faces, places on the cloth."""
+def sleeve(
+    wrist: np.ndarray, forearm: np.ndarray, start: float, radius: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A tube of cloth around the forearm (3,) from `start` millimetres behind the wrist.
+
+    Returns vertices (S, 3), faces (T, 3) and every vertex' place on the cloth (S, 3), millimetres.
+    """
     side = np.cross(forearm, (0.31, 0.2, 0.93))
     side /= np.linalg.norm(side)
     other = np.cross(forearm, side)
@@ -97,7 +104,7 @@ def take_picture(
 
 
 def _soften_outline(picture: np.ndarray, hits: Hits) -> None:
-    """Blend, in place, what one ray a pixel leaves as steps: around depth's jumps every pixel takes on its neighbours."""
+    """One ray a pixel leaves outlines stepped: blend, in place, the pixels on either side of a jump in depth."""
     depth = np.zeros(picture.shape[:2], dtype=np.float32)
     depth[hits.rows, hits.columns] = hits.depth
     jump = np.zeros(depth.shape, dtype=bool)
@@ -112,8 +119,8 @@ def _soften_outline(picture: np.ndarray, hits: Hits) -> None:
     picture[rows, columns] = mixed
 
 
-def _gather(hands: list[Hand]):
-    """All meshes as one: vertices, faces, normals, places on the material, and per face its owner: 2 x hand, + 1 on a sleeve."""
+def _gather(hands: list[Hand]) -> tuple[np.ndarray, ...]:
+    """All meshes as one: vertices, faces, normals, places on the material; per face its owner: 2 x hand, + 1 on sleeves."""
     vertices, faces, normals, places, owner, count = [], [], [], [], [], 0
     for index, hand in enumerate(hands):
         pieces = [(hand.surface.vertices, hand.surface.faces, hand.template.vertices)]

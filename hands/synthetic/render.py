@@ -90,7 +90,9 @@ class Lights:
     colours: np.ndarray  # (L, 3) linear RGB
 
 
-def irradiance(scene: EmbreeScene, points: np.ndarray, normals: np.ndarray, lights: Lights, wrap: np.ndarray) -> np.ndarray:
+def irradiance(
+    scene: EmbreeScene, points: np.ndarray, normals: np.ndarray, lights: Lights, wrap: np.ndarray
+) -> np.ndarray:
     """Linear RGB light (V, 3) on skin at points (V, 3): Lambert, wrapped, in the shadow of whatever the scene holds.
 
     wrap (3,): how far light bleeds under the skin past the terminator, red furthest

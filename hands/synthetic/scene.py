@@ -87,7 +87,7 @@ def sample_station(width: int, height: int, rng: np.random.Generator) -> Station
 
 
 def arrange(subject: Subject, camera: Camera, level: int, narrow: bool, rng: np.random.Generator) -> Arrangement:
-    """Pose and place one or two hands. level 1..3 says how hard; narrow restricts the poses above level 1 (see `poses`)."""
+    """Pose and place one or two hands. level 1..3: how hard; narrow: fewer poses above level 1 (see `poses`)."""
     hand_type = HAND_TYPES[rng.choice(3, p=HAND_TYPE_SHARES)]
     present = HANDS if hand_type == "interacting" else (hand_type,)
     names, posed = zip(*(_pose(subject, hand, level, narrow, rng) for hand in present), strict=True)
@@ -113,7 +113,7 @@ def frame_bbox(arrangement: Arrangement, camera: Camera) -> np.ndarray:
 
 
 def photograph(arrangement: Arrangement, subject: Subject, station: Station, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of the arranged hands of a subject, in clothes, light and surroundings drawn for this frame."""
+    """(H, W, 3) uint8 RGB of a subject's arranged hands; clothes, light and surroundings are drawn for this frame."""
     cloth = sample_cloth(rng)
     start = rng.uniform(65, 150) if rng.random() < 0.5 else None
     radius = 39 * subject.shape.bulk * subject.shape.size
@@ -131,9 +131,7 @@ def photograph(arrangement: Arrangement, subject: Subject, station: Station, rng
     return take_picture(hands, sample_lights(rng), background, station.camera, station.sensor, rng)
 
 
-def _pose(
-    subject: Subject, hand: str, level: int, narrow: bool, rng: np.random.Generator
-) -> tuple[str, PosedHand]:
+def _pose(subject: Subject, hand: str, level: int, narrow: bool, rng: np.random.Generator) -> tuple[str, PosedHand]:
     """Bend and turn one hand, its middle at the origin."""
     name, articulation = sample_articulation(level, narrow, rng)
     orientation = sample_orientation(level, rng)
@@ -180,7 +178,9 @@ def _before_camera(posed: tuple[PosedHand, ...], camera: Camera, rng: np.random.
     extent = joints.max(axis=0) - joints.min(axis=0)
     room = np.maximum(reach - extent[:2] * 1.4, 0) / 2
     target = np.append(np.clip(rng.normal(0, 0.4, 2), -0.8, 0.8) * room, depth)
-    target[:2] += (np.array((camera.width, camera.height)) / 2 - (camera.centre_x, camera.centre_y)) * depth / camera.focal
+    target[:2] += (
+        (np.array((camera.width, camera.height)) / 2 - (camera.centre_x, camera.centre_y)) * depth / camera.focal
+    )
     return tuple(_moved(hand, target - centre) for hand in posed)
 
 

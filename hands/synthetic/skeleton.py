@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hands.parts import FINGERS, NUM_JOINTS, WRIST
+from hands.parts import NUM_JOINTS, WRIST
 
 # Degrees. Fingers: rows index..pinky; columns spread (+ towards the thumb), flexion at the knuckle (MCP),
 # at the middle joint (PIP), at the end joint (DIP). Thumb: radial and palmar abduction of the metacarpal,
@@ -155,8 +155,3 @@ def _thumb(shape: Shape, angles: np.ndarray, root: np.ndarray) -> np.ndarray:
     ):
         points.append(points[-1] + length * (frame @ axis_rotation((1.0, 0, 0), -flexion) @ (0, 1.0, 0)))
     return np.array(points[::-1])
-
-
-def finger_of_joint() -> np.ndarray:
-    """(20,) index into FINGERS of every joint but the wrist."""
-    return np.repeat(np.arange(len(FINGERS)), 4)

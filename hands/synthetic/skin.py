@@ -9,7 +9,9 @@ from hands.parts import BONE_PARTS
 from hands.synthetic.surface import BONES, KNUCKLES, Template, palm_frame
 
 # Linear RGB from palest to darkest.
-TONES = np.array([(0.83, 0.60, 0.48), (0.72, 0.46, 0.33), (0.55, 0.31, 0.19), (0.33, 0.165, 0.09), (0.15, 0.072, 0.042)])
+TONES = np.array(
+    [(0.83, 0.60, 0.48), (0.72, 0.46, 0.33), (0.55, 0.31, 0.19), (0.33, 0.165, 0.09), (0.15, 0.072, 0.042)]
+)
 NOISE_SIDE = 48
 
 
@@ -45,7 +47,9 @@ def albedo(skin: Skin, template: Template, points: np.ndarray, parts: np.ndarray
     outness = np.clip(0.5 + (points - template.joints[KNUCKLES[1]]) @ palm[:, 2] / 14 + 0.45, 0, 1)
     for bone, (parent, child) in enumerate(BONES[:15]):
         chosen = parts == BONE_PARTS[(parent, child)]
-        outness[chosen] = np.clip(0.5 + (points[chosen] - template.joints[child]) @ template.frames[bone][:, 2] / 8, 0, 1)
+        outness[chosen] = np.clip(
+            0.5 + (points[chosen] - template.joints[child]) @ template.frames[bone][:, 2] / 8, 0, 1
+        )
     colour = skin.palm_tone + outness[:, None] * (skin.tone - skin.palm_tone)
     fine, coarse = _noise(points, 1.1), _noise(points, 5.0)
     colour *= (1 + skin.mottling * (0.7 * fine + coarse))[:, None]

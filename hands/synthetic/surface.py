@@ -48,9 +48,7 @@ class Surface:
     face_parts: np.ndarray  # (F,) uint8 0..16
 
 
-def surface_from_joints(
-    joints: np.ndarray, hand: str, template: Template, forearm: np.ndarray | None
-) -> Surface:
+def surface_from_joints(joints: np.ndarray, hand: str, template: Template, forearm: np.ndarray | None) -> Surface:
     """Bend a template to 21 joints.
 
     joints: (21, 3) millimetres, InterHand order, any right-handed frame. hand: 'left' | 'right'.
@@ -102,7 +100,7 @@ def bone_frames(joints: np.ndarray, forearm: np.ndarray) -> np.ndarray:
 
 
 def _stretch(template: Template, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the resting hand the target's bone lengths: vertices (V, 3) and joints (21, 3) of that longer or shorter hand."""
+    """Give the resting hand the target's bone lengths: its vertices (V, 3) and joints (21, 3)."""
     ends = np.array(BONES)
     rest = template.joints[ends[:, 1]] - template.joints[ends[:, 0]]
     rest_lengths = np.linalg.norm(rest, axis=1)

@@ -80,7 +80,8 @@ def _onto_seams(vertices: np.ndarray, joints: np.ndarray, forearm: np.ndarray, c
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     outer, inner = np.minimum(first, second), np.maximum(first, second)  # BONES lists tips first, the palm last
     at_knuckle = (inner >= FIRST_PALM_BONE) & (outer > THUMB_ROOT_BONE)
-    inner = np.where(at_knuckle, FIRST_PALM_BONE + outer // 3, inner)  # whichever metacarpal is nearest, the own one bends there
+    # Whichever metacarpal is nearest, a finger bends against its own.
+    inner = np.where(at_knuckle, FIRST_PALM_BONE + outer // 3, inner)
     linked = (ends[outer, 0] == ends[inner, 1])[:, None]
 
     def from_seam(points: np.ndarray) -> np.ndarray:
