@@ -108,11 +108,14 @@ def _soften_outline(picture: np.ndarray, hits: Hits) -> None:
     depth = np.zeros(picture.shape[:2], dtype=np.float32)
     depth[hits.rows, hits.columns] = hits.depth
     jump = np.zeros(depth.shape, dtype=bool)
-    for axis in (0, 1):
-        step = np.abs(depth - np.roll(depth, 1, axis)) > OUTLINE_STEP
-        jump |= step | np.roll(step, -1, axis)
+    below = np.abs(depth[1:] - depth[:-1]) > OUTLINE_STEP
+    beside = np.abs(depth[:, 1:] - depth[:, :-1]) > OUTLINE_STEP
+    jump[1:] |= below
+    jump[:-1] |= below
+    jump[:, 1:] |= beside
+    jump[:, :-1] |= beside
+    jump[[0, -1]] = jump[:, [0, -1]] = False
     rows, columns = np.nonzero(jump)
-    rows, columns = np.clip(rows, 1, depth.shape[0] - 2), np.clip(columns, 1, depth.shape[1] - 2)
     mixed = picture[rows, columns] * np.float32(0.36)
     for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         mixed += picture[rows + down, columns + right] * np.float32(0.16)
@@ -120,7 +123,10 @@ def _soften_outline(picture: np.ndarray, hits: Hits) -> None:
 
 
 def _gather(hands: list[Hand]) -> tuple[np.ndarray, ...]:
-    """All meshes as one: vertices, faces, normals, places on the material; per face its owner: 2 x hand, + 1 on sleeves."""
+    """All meshes as one: vertices, faces, normals, places on the material, owner.
+
+    A face's owner is twice the hand's index, plus one on its sleeve.
+    """
     vertices, faces, normals, places, owner, count = [], [], [], [], [], 0
     for index, hand in enumerate(hands):
         pieces = [(hand.surface.vertices, hand.surface.faces, hand.template.vertices)]
@@ -180,5 +186,7 @@ def _record(picture: np.ndarray, sensor: Sensor, rng: np.random.Generator) -> np
 
 def _blurred(picture: np.ndarray, axis: int, weight: float) -> np.ndarray:
     """Every pixel gives `weight` of itself to either neighbour along an axis."""
-    neighbours = np.roll(picture, 1, axis) + np.roll(picture, -1, axis)
+    width = [(1, 1) if a == axis else (0, 0) for a in range(picture.ndim)]
+    padded = np.moveaxis(np.pad(picture, width, mode="edge"), axis, 0)
+    neighbours = np.moveaxis(padded[:-2] + padded[2:], 0, axis)
     return np.float32(1 - 2 * weight) * picture + np.float32(weight) * neighbours
