@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from kornia.geometry.transform import get_affine_matrix2d
 
+from hands.batches import Shard
+
 SCALE_STEP = 0.01  # scale 1 + 0.01 z, z ~ N(0, 1) clipped to [-1, 1]
 ROTATION_PROBABILITY = 0.6
 ROTATION_STEP = 5.0  # degrees; times z ~ N(0, 1) clipped to [-2, 2]
@@ -29,30 +31,37 @@ def centre(records: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor
     return images.contiguous(memory_format=torch.channels_last), crops[:, n_image:].long()
 
 
-def augment(records: torch.Tensor, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augment(
+    records: torch.Tensor, size: int, generator: torch.Generator, shard: Shard
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A random crop of each record: image and both hands' labels move together.
 
     Scale, rotation, translation, colour and a horizontal flip that swaps the two hands' labels, as the constants above
-    say. One sampling grid a record serves the image (bilinear) and the labels (nearest).
+    say. One sampling grid a record serves the image (bilinear) and the labels (nearest). Every process draws for the
+    batch of all processes and takes its share, so that a record's crop does not depend on their number.
 
     Args:
         records: (N, C, P, P) uint8 with C = 5, or 3 (no labels), or 2 (no image).
         size: side S of the crops; the box that a record was packed around has this side in its pixels.
         generator: on the CPU, whatever the records' device: the same seed gives the same crops everywhere.
+        shard: which part of the whole batch the records are.
 
     Returns:
         images (N, 3, S, S) float32 in [0, 1] and labels (N, 2, S, S) int64; an absent one has 0 channels.
     """
     n, channels, side, _ = records.shape
-    flips = torch.rand(n, generator=generator) < FLIP_PROBABILITY
-    theta = _crop_transforms(n, side, size, flips, generator).to(records.device)
-    gains = 1 + COLOUR * (2 * torch.rand(n, 3, 1, 1, generator=generator) - 1)
+    whole, share = n * shard.world_size, slice(shard.rank, None, shard.world_size)
+    flips = torch.rand(whole, generator=generator) < FLIP_PROBABILITY
+    theta = _crop_transforms(whole, side, size, flips, generator)[share].to(records.device)
+    gains = (1 + COLOUR * (2 * torch.rand(whole, 3, 1, 1, generator=generator) - 1))[share]
+    flips = flips[share]
 
     grid = F.affine_grid(theta, [n, channels, size, size], align_corners=False)
     n_image = 0 if channels == 2 else 3
     values = records.to(torch.float32, memory_format=torch.channels_last)
     images = F.grid_sample(values[:, :n_image], grid, mode="bilinear", align_corners=False)
-    images = (images * (gains / 255).to(records.device)).clamp_(0, 1)
+    if n_image:
+        images = (images * (gains / 255).to(records.device)).clamp_(0, 1)
     labels = F.grid_sample(values[:, n_image:], grid, mode="nearest", align_corners=False).long()
     if labels.shape[1]:
         labels = torch.where(flips.view(n, 1, 1, 1).to(records.device), labels.flip(1), labels)

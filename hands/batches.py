@@ -35,6 +35,11 @@ class RecordReader:
     def __init__(self, subset: PackedSubset, residency: str, device: torch.device):
         if residency not in ("disk", "device"):
             raise InvalidInput(f"data_residency is '{residency}'; expected disk or device.")
+        if len(subset) == 0:
+            raise InvalidInput(
+                f"the packed set has no records in '{subset.name}'; expected at least one. "
+                f"Pack a dataset that has them, or choose another split."
+            )
         self.subset = subset
         self.device = device
         self.resident = None
@@ -44,7 +49,7 @@ class RecordReader:
     def read(self, indices: np.ndarray) -> torch.Tensor:
         """(N, C, P, P) uint8 on the device."""
         if self.resident is not None:
-            return self.resident[torch.from_numpy(indices).to(self.device)]
+            return self.resident[torch.from_numpy(np.ascontiguousarray(indices)).to(self.device)]
         return self._to_device(self.subset.read(indices, None))
 
     def _to_device(self, records: torch.Tensor) -> torch.Tensor:
@@ -65,11 +70,6 @@ class BatchStream:
 
     def __init__(self, reader: RecordReader, batch_size: int, seed: int, stream: int, shard: Shard):
         n = len(reader.subset)
-        if n == 0:
-            raise InvalidInput(
-                f"the packed set has no records in '{reader.subset.name}'; expected at least one. "
-                f"Pack a dataset that has them, or choose another split."
-            )
         if batch_size % shard.world_size:
             raise InvalidInput(
                 f"batch_size {batch_size} cannot be divided among {shard.world_size} processes; use a multiple."

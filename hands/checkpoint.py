@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Callable
 
 import torch
 from safetensors import SafetensorError
@@ -36,21 +37,23 @@ def load_network(folder: Path) -> tuple[HandsNetwork, int]:
     Raises:
         InvalidInput: the folder holds no such network, or its files do not fit together.
     """
-    description = _read_description(folder, "segmentation")
-    network = HandsNetwork(NetworkSpec.from_json(description.get("spec")), None)
-    _load_weights(network, folder)
-    return network, description["size"]
+    description = _read_description(folder, ("segmentation",))
+    spec = NetworkSpec.from_json(description.get("spec"))
+    return _rebuild(lambda: HandsNetwork(spec, None), folder), description["size"]
 
 
 def load_discriminator(folder: Path) -> Discriminator:
     """Rebuilds a discriminator, trainable, on the CPU; raises as load_network."""
-    _read_description(folder, "discriminator")
-    discriminator = Discriminator()
-    _load_weights(discriminator, folder)
-    return discriminator
+    _read_description(folder, ("discriminator",))
+    return _rebuild(Discriminator, folder)
 
 
-def _read_description(folder: Path, kind: str) -> dict:
+def network_kind(folder: Path) -> str:
+    """"segmentation" or "discriminator"; raises as load_network."""
+    return _read_description(folder, ("segmentation", "discriminator"))["kind"]
+
+
+def _read_description(folder: Path, kinds: tuple[str, ...]) -> dict:
     path = folder / NETWORK_FILE
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
@@ -59,19 +62,45 @@ def _read_description(folder: Path, kind: str) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} cannot be read ({error}); expected a model that this project logged.") from error
     found = description.get("kind") if isinstance(description, dict) else None
-    if found != kind or description.get("format") != FORMAT:
-        raise InvalidInput(f"{path} describes {found!r}; expected a {kind} network of format {FORMAT}. Name another model.")
+    if found not in kinds or description.get("format") != FORMAT:
+        raise InvalidInput(
+            f"{path} describes {found!r}; expected a {' or '.join(kinds)} network of format {FORMAT}. Name another model."
+        )
     if type(description.get("size")) is not int or not 16 <= description["size"] <= 4096:
         raise InvalidInput(f"{path} has size {description.get('size')!r}; expected a whole number from 16 to 4096.")
     return description
 
 
-def _load_weights(network: nn.Module, folder: Path) -> None:
+def _rebuild(build: Callable[[], nn.Module], folder: Path) -> nn.Module:
+    """Builds a network once the file is known to hold its weights: network.json alone could ask for any amount of memory."""
     path = folder / WEIGHTS_FILE
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidInput(
-            f"{path} does not fit {NETWORK_FILE} beside it ({reason}); take both files from one logged model."
-        ) from error
+        weights = load_file(path)
+    except (OSError, SafetensorError, RuntimeError, ValueError, LookupError) as error:
+        raise InvalidInput(f"{path} cannot be read ({error}); expected a model that this project logged.") from error
+    wrong = _first_difference(_without_memory(build).state_dict(), weights)
+    if wrong:
+        raise InvalidInput(f"{path} does not fit {NETWORK_FILE} beside it ({wrong}); take both files from one logged model.")
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise InvalidInput(f"{path} holds NaN or infinite numbers in {name}; take another model, this one has diverged.")
+    network = build()
+    network.load_state_dict(weights)
+    return network
+
+
+def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return build()
+    except InvalidInput:  # an encoder that computes while it is built (SegFormer's)
+        return build()
+
+
+def _first_difference(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str | None:
+    for name in sorted(expected.keys() ^ found.keys()):
+        return f"{name} is {'missing' if name in expected else 'not part of the network'}"
+    for name, value in expected.items():
+        if (value.shape, value.dtype) != (found[name].shape, found[name].dtype):
+            return f"{name} is {found[name].dtype} {tuple(found[name].shape)}, expected {value.dtype} {tuple(value.shape)}"
+    return None

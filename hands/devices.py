@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
+from torch import nn
 
 from hands.errors import InvalidInput
 
@@ -40,7 +41,7 @@ def create_fabric(config: DeviceConfig) -> Fabric:
         raise InvalidInput(f"memory_format is '{config.memory_format}'; expected auto, channels_last or contiguous.")
     devices = config.devices
     if devices != "auto":
-        if not devices.isdigit() or int(devices) < 1:
+        if not devices.isdecimal() or int(devices) < 1:
             raise InvalidInput(f"devices is '{devices}'; expected a count of at least 1, or auto.")
         devices = int(devices)
     elif config.accelerator == "cpu" or not torch.cuda.is_available():
@@ -81,6 +82,12 @@ def resolve_memory_format(memory_format: str, precision: str) -> torch.memory_fo
     if memory_format == "auto":
         memory_format = "contiguous" if precision == "32-true" else "channels_last"
     return torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+
+
+def prepared_network(fabric: Fabric, network: nn.Module, memory_format: str) -> nn.Module:
+    """The network, frozen, in evaluation mode, on the device and in the layout that its precision is fastest in."""
+    chosen = resolve_memory_format(memory_format, fabric._precision.precision)
+    return network.to(fabric.device, memory_format=chosen).eval().requires_grad_(False)
 
 
 def keep_freed_memory() -> None:

@@ -6,9 +6,11 @@ from typing import Callable, Iterator
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from hands.augment import centre
 from hands.batches import RecordReader, Shard
+from hands.errors import InvalidInput
 from hands.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
 from hands.parts import HANDS, NUM_CLASSES
 
@@ -36,21 +38,35 @@ def predict_subset(
         yield batch, images, labels, predicted
 
 
+def require_labels(reader: RecordReader) -> None:
+    """Raises InvalidInput where a subset cannot be scored."""
+    if reader.subset.channels != 5:
+        raise InvalidInput(f"'{reader.subset.name}' cannot be scored: it has no pictures with labels; choose another split.")
+
+
 def score_subset(
-    network: nn.Module, reader: RecordReader, batch_size: int, autocast: Autocast, shard: Shard
+    network: nn.Module, reader: RecordReader, batch_size: int, autocast: Autocast, shard: Shard, progress: bool
 ) -> tuple[Scores, np.ndarray]:
     """Scores a labelled subset.
 
     Returns:
         the scores (of all processes together) and the mean IoU of each image of this process's share (N / world_size,),
-        the mean over its judged hands, NaN where none was judged.
+        the mean over its judged hands, NaN where none was judged. `progress` shows a bar.
+
+    Raises:
+        InvalidInput: the subset has no labels.
     """
+    require_labels(reader)
     metric = HandsIoU(reader.subset.size).to(reader.device)
     hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
-    mious = []
+    mious = [torch.empty(0, dtype=torch.float64, device=reader.device)]
     share = np.arange(shard.rank, len(reader.subset), shard.world_size)
-    for batch, _, labels, predicted in predict_subset(network, reader, share, batch_size, autocast):
+    batches = predict_subset(network, reader, share, batch_size, autocast)
+    bar = tqdm(total=len(share), unit="image", mininterval=5, disable=not progress)
+    for batch, _, labels, predicted in batches:
         confusions = confusion_matrices(predicted, labels)
         metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
         mious.append(image_hand_miou(confusions, reader.subset.size).nanmean(dim=1))
-    return metric.compute(), torch.cat(mious).cpu().numpy()
+        bar.update(len(batch))
+    bar.close()
+    return metric.scores(), torch.cat(mious).cpu().numpy()

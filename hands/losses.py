@@ -17,8 +17,19 @@ from hands.parts import HANDS, NUM_CHANNELS, NUM_CLASSES
 SMOOTH = 1.0  # pixels added to numerator and denominator of Dice and Jaccard: an empty class that stays empty costs nothing
 
 
+def at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """The same in float32 where it comes in half precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits as rows (N*S*S, 2, 17) in float32 and targets (N*S*S, 2)."""
+    """Logits as rows (N*S*S, 2, 17) in float32 or better and targets (N*S*S, 2).
+
+    Raises:
+        ValueError: shapes that are not those of the tensor contract.
+    """
+    if logits.ndim != 4 or labels.ndim != 4:
+        raise ValueError(f"got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}; expected four dimensions each")
     n, channels, height, width = logits.shape
     if channels != NUM_CHANNELS or labels.shape != (n, len(HANDS), height, width):
         raise ValueError(
@@ -26,7 +37,7 @@ def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor
             f"expected (N, {NUM_CHANNELS}, S, S) and (N, {len(HANDS)}, S, S)"
         )
     rows = logits.permute(0, 2, 3, 1).reshape(-1, len(HANDS), NUM_CLASSES)
-    return rows.float(), labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
+    return at_least_float32(rows), labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
 
 
 def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -46,6 +57,7 @@ def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torc
     """
     rows, targets = pixel_rows(logits, labels)
     flat = targets.reshape(-1)
+    weights = weights.to(rows.dtype)
     losses = F.cross_entropy(rows.reshape(-1, NUM_CLASSES), flat, weight=weights, reduction="none")
     weight_sums = weights[flat].view(-1, len(HANDS)).sum(0).clamp(min=torch.finfo(torch.float32).tiny)
     return (losses.view(-1, len(HANDS)).sum(0) / weight_sums).sum()
@@ -58,7 +70,8 @@ def dice_loss(logits: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch
               \quad q = (1 - p)^\alpha p
 
     Sums run over all pixels of the batch. alpha = 0 is ordinary Dice (q = p, Milletari et al., arXiv:1606.04797);
-    alpha > 0 is the self-adjusting variant that turns away from easy pixels (Li et al., arXiv:1911.02855).
+    alpha > 0 is the self-adjusting variant that turns away from easy pixels (Li et al., arXiv:1911.02855). As q falls
+    to 0 where the network is sure, it alone does not ask for certainty; the cross-entropy beside it does.
 
     Args:
         logits: (N, 34, S, S).
@@ -75,7 +88,8 @@ def dice_loss(logits: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch
     rows, targets = pixel_rows(logits, labels)
     probabilities = rows.softmax(dim=2)
     if alpha > 0:
-        probabilities = (1 - probabilities) ** alpha * probabilities
+        doubt = (1 - probabilities).clamp(min=torch.finfo(probabilities.dtype).eps)  # 0 ** alpha has no finite gradient
+        probabilities = doubt**alpha * probabilities
     intersection, predicted, actual = _class_sums(probabilities, targets)
     dice = (2 * intersection + SMOOTH) / (predicted + actual + SMOOTH)
     return (1 - dice).mean(dim=1).sum()
@@ -116,7 +130,7 @@ def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
     D sees what it sees of real labels (so it judges shape, not softness), and yet teaches the network.
     """
     n, _, height, width = logits.shape
-    per_hand = logits.float().view(n, len(HANDS), NUM_CLASSES, height, width)
+    per_hand = at_least_float32(logits).view(n, len(HANDS), NUM_CLASSES, height, width)
     probabilities = per_hand.softmax(dim=2).view(n, NUM_CHANNELS, height, width)
     return one_hot_labels(per_hand.argmax(dim=2)) + (probabilities - probabilities.detach())
 
@@ -124,7 +138,7 @@ def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
 def softmax_map(logits: torch.Tensor) -> torch.Tensor:
     """Softmax probabilities of each hand (N, 34, S, S): the alternative input of D."""
     n, _, height, width = logits.shape
-    per_hand = logits.float().view(n, len(HANDS), NUM_CLASSES, height, width)
+    per_hand = at_least_float32(logits).view(n, len(HANDS), NUM_CLASSES, height, width)
     return per_hand.softmax(dim=2).view(n, NUM_CHANNELS, height, width)
 
 
@@ -133,12 +147,13 @@ ADV_INPUTS = {"one_hot": straight_through_one_hot, "softmax": softmax_map}
 
 def adversarial_loss(fake_logits: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy of D's logits for the network's labels against "real": low where D is fooled."""
-    return F.binary_cross_entropy_with_logits(fake_logits.float(), torch.ones_like(fake_logits, dtype=torch.float32))
+    fake = at_least_float32(fake_logits)
+    return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
 
 
 def discriminator_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
     """Mean binary cross-entropy of D's logits: real against 1, fake against 0 (Goodfellow et al., arXiv:1406.2661)."""
-    real, fake = real_logits.float(), fake_logits.float()
+    real, fake = at_least_float32(real_logits), at_least_float32(fake_logits)
     return 0.5 * (
         F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
         + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))

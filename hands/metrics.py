@@ -113,7 +113,8 @@ class HandsIoU(Metric):
         absent, painted = paints_absent_hand(confusions, self.size)
         self.absent += torch.stack([painted.sum(), absent.sum()])
 
-    def compute(self) -> Scores:
+    def compute(self) -> dict[str, torch.Tensor]:
+        """The scores by name, float64 scalars, and "confusion" (2, 17, 17) int64."""
         confusion = self.confusion.cpu()
         per_hand = part_iou(confusion)  # (2, 16)
         both = part_iou(confusion.sum(0))  # (16,)
@@ -132,4 +133,9 @@ class HandsIoU(Metric):
             values[f"miou_dataset_{suffix}"] = per_hand[hand].nanmean()
         for part in range(NUM_PARTS):
             values[f"iou_part_{part + 1:02d}"] = both[part]
-        return Scores({name: float(value) for name, value in values.items()}, confusion.numpy())
+        return values | {"confusion": confusion}
+
+    def scores(self) -> Scores:
+        values = self.compute()
+        confusion = values.pop("confusion").numpy()
+        return Scores({name: float(value) for name, value in values.items()}, confusion)

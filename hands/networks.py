@@ -4,8 +4,11 @@ import os
 import socket
 import warnings
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from torch import nn
 
@@ -27,6 +30,9 @@ class NetworkSpec:
         encoder_depth: number of encoder stages used, 3..5.
         decoder_channels: channels of each decoder block, coarse to fine; empty for the architecture's own.
         head_stride: 1, or 2 for a head at half resolution whose logits are upsampled bilinearly (U-Net only).
+
+    Raises:
+        InvalidInput: a value outside of these.
     """
 
     architecture: str
@@ -34,6 +40,20 @@ class NetworkSpec:
     encoder_depth: int
     decoder_channels: tuple[int, ...]
     head_stride: int
+
+    def __post_init__(self):
+        if self.architecture not in smp.MODEL_ARCHITECTURES_MAPPING or not _is_encoder(self.encoder):
+            raise InvalidInput(
+                f"'{self.architecture}:{self.encoder}' names no network; expected an architecture of "
+                f"{', '.join(sorted(smp.MODEL_ARCHITECTURES_MAPPING))} and an encoder of segmentation-models-pytorch, "
+                f"e.g. unet:resnet18."
+            )
+        if self.encoder_depth not in (3, 4, 5) or self.head_stride not in (1, 2):
+            raise InvalidInput(
+                f"encoder_depth is {self.encoder_depth} and head_stride {self.head_stride}; expected 3 to 5 and 1 or 2."
+            )
+        if len(self.decoder_channels) > 5 or not all(0 < channels <= 1024 for channels in self.decoder_channels):
+            raise InvalidInput(f"decoder_channels are {self.decoder_channels}; expected at most 5 numbers from 1 to 1024.")
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -52,7 +72,7 @@ class NetworkSpec:
             for name, kind in expected.items()
             if not isinstance(fields, dict) or type(fields.get(name)) is not kind
         ]
-        if wrong or not all(type(c) is int and 0 < c <= 4096 for c in fields["decoder_channels"]):
+        if wrong or not all(type(c) is int for c in fields["decoder_channels"]):
             raise InvalidInput(
                 f"network.json lacks or misstates {', '.join(wrong) or 'decoder_channels'}; "
                 f"expected {sorted(expected)}. Take the file from a model that this project logged."
@@ -61,6 +81,14 @@ class NetworkSpec:
             **{name: fields[name] for name in expected if name != "decoder_channels"},
             decoder_channels=tuple(fields["decoder_channels"]),
         )
+
+
+def _is_encoder(name: str) -> bool:
+    """Known offline: timm would go and fetch what a name like "tu-hf-hub:..." points to."""
+    if name in smp.encoders.get_encoder_names():
+        return True
+    prefix, _, model = name.partition("-")
+    return prefix in ("tu", "timm") and (timm.is_model(model) or timm.is_model(f"tf_{model}"))
 
 
 NAMED_NETWORKS = {
@@ -83,8 +111,7 @@ def network_spec(name: str) -> NetworkSpec:
     if name in NAMED_NETWORKS:
         return NAMED_NETWORKS[name]
     architecture, colon, encoder = name.partition(":")
-    known_encoder = encoder.startswith(("tu-", "timm-")) or encoder in smp.encoders.get_encoder_names()
-    if not colon or architecture not in smp.MODEL_ARCHITECTURES_MAPPING or not known_encoder:
+    if not colon or architecture not in smp.MODEL_ARCHITECTURES_MAPPING or not _is_encoder(encoder):
         raise InvalidInput(
             f"'{name}' names no network; expected one of {', '.join(NAMED_NETWORKS)} or architecture:encoder with "
             f"architecture one of {', '.join(sorted(smp.MODEL_ARCHITECTURES_MAPPING))} and an encoder of "
@@ -119,6 +146,7 @@ def _build_body(spec: NetworkSpec, encoder_weights: str | None) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="`timm-` encoders are deprecated", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message="For 'tu-'.*encoder_weights", category=UserWarning)
             body = smp.create_model(
                 spec.architecture,
                 encoder_name=spec.encoder,
@@ -127,7 +155,7 @@ def _build_body(spec: NetworkSpec, encoder_weights: str | None) -> nn.Module:
                 classes=NUM_CHANNELS,
                 **options,
             )
-    except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError) as error:
         raise InvalidInput(
             f"segmentation-models-pytorch cannot build {spec.architecture}:{spec.encoder} ({error}); "
             f"choose another architecture or encoder."
@@ -204,10 +232,13 @@ def _with_hub_timeout(build):
 
 
 def _hub_answers() -> bool:
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").partition("://")[2].partition("/")[0]
-    name, _, port = host.partition(":")
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    proxy = getproxies().get(endpoint.scheme)
+    if proxy and not proxy_bypass(endpoint.hostname or ""):
+        endpoint = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     try:
-        socket.create_connection((name, int(port or 443)), timeout=HUB_TIMEOUT_S).close()
-    except OSError:
+        port = endpoint.port or (443 if endpoint.scheme == "https" else 80)
+        socket.create_connection((endpoint.hostname, port), timeout=HUB_TIMEOUT_S).close()
+    except (OSError, ValueError):  # ValueError: a port that is no number
         return False
     return True

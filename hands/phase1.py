@@ -10,7 +10,7 @@ from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.discriminator import Discriminator
 from hands.losses import ADV_INPUTS, cross_entropy_loss, discriminator_loss, one_hot_labels
 from hands.networks import HandsNetwork
-from hands.training import Learner, Recorder, ScheduleConfig, fit
+from hands.training import Learner, Recorder, ScheduleConfig, check_lr, fit
 
 PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 0, 1, 2
 
@@ -23,6 +23,9 @@ class Phase1Config:
     adv_input: str
     d_lr: float
     memory_format: str
+
+    def __post_init__(self):
+        check_lr("d_lr", self.d_lr)
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,11 @@ class Phase1Step:
         self.size = size
         self.seed = seed
         self.d_input = ADV_INPUTS[adv_input]
+        self.shard = Shard(g1.fabric.global_rank, g1.fabric.world_size)
 
     def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
-        generator = seeded_generator(self.seed, AUGMENT_STREAM, step, self.g1.fabric.global_rank)
-        images, labels = augment(batches[0], self.size, generator)
+        generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
+        images, labels = augment(batches[0], self.size, generator, self.shard)
 
         # 1. G1 learns on pairs
         logits = self.g1.forward(images)
@@ -57,7 +61,7 @@ class Phase1Step:
         # 2. D learns on real and fake labels
         real = one_hot_labels(labels)
         if len(batches) > 1:
-            _, unpaired_labels = augment(batches[1], self.size, generator)
+            _, unpaired_labels = augment(batches[1], self.size, generator, self.shard)
             real = torch.cat([real, one_hot_labels(unpaired_labels)])
         losses_d = update_discriminator(self.d, real, self.d_input(logits.detach()))
         return {"loss_ce": loss_ce, "loss_total": loss_ce, **losses_d}

@@ -7,7 +7,7 @@ from lightning.fabric import Fabric
 
 from hands.augment import augment
 from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
-from hands.devices import resolve_memory_format
+from hands.devices import prepared_network
 from hands.errors import InvalidInput
 from hands.losses import SegmentationLoss
 from hands.networks import HandsNetwork
@@ -50,10 +50,11 @@ class Phase2InitStep:
         self.drop_fraction = drop_fraction
         self.size = size
         self.seed = seed
+        self.shard = Shard(g2.fabric.global_rank, g2.fabric.world_size)
 
     def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
-        generator = seeded_generator(self.seed, AUGMENT_STREAM, step, self.g2.fabric.global_rank)
-        images, _ = augment(batches[0], self.size, generator)
+        generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
+        images, _ = augment(batches[0], self.size, generator, self.shard)
 
         # 1. G1 labels, and the less confident part of the batch is dropped
         with torch.no_grad(), self.g2.fabric.autocast():
@@ -82,8 +83,7 @@ def fit_phase2_init(
     schedule = config.schedule
     shard = Shard(fabric.global_rank, fabric.world_size)
     stream = BatchStream(data.unpaired_images, 2 * schedule.batch_size, schedule.seed, UNPAIRED_STREAM, shard)
-    chosen = resolve_memory_format(config.memory_format, fabric._precision.precision)
-    g1 = g1.to(fabric.device, memory_format=chosen).eval().requires_grad_(False)
+    g1 = prepared_network(fabric, g1, config.memory_format)
     learner = Learner(fabric, g2, schedule.lr, schedule.ema_decay, config.memory_format)
     train_step = Phase2InitStep(
         g1, learner, loss.to(fabric.device), config.drop_fraction, data.unpaired_images.subset.size, schedule.seed

@@ -7,13 +7,13 @@ from lightning.fabric import Fabric
 
 from hands.augment import augment
 from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
-from hands.devices import resolve_memory_format
+from hands.devices import prepared_network
 from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
 from hands.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels
 from hands.networks import HandsNetwork
 from hands.phase1 import discriminator_accuracy, update_discriminator
-from hands.training import Learner, Recorder, ScheduleConfig, fit
+from hands.training import Learner, Recorder, ScheduleConfig, check_lr, fit
 
 PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 20, 21, 22
 
@@ -33,6 +33,7 @@ class Phase2PairedConfig:
     def __post_init__(self):
         if not 0 <= self.adv_weight <= 1:
             raise InvalidInput(f"adv_weight is {self.adv_weight}; expected a number in [0, 1].")
+        check_lr("d_lr", self.d_lr)
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,12 @@ class Phase2PairedStep:
         self.d_input = ADV_INPUTS[config.adv_input]
         self.seed = config.schedule.seed
         self.size = size
+        self.shard = Shard(g2.fabric.global_rank, g2.fabric.world_size)
 
     def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
         fabric = self.g2.fabric
-        generator = seeded_generator(self.seed, AUGMENT_STREAM, step, fabric.global_rank)
-        images, labels = augment(batches[0], self.size, generator)
+        generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
+        images, labels = augment(batches[0], self.size, generator, self.shard)
         real = one_hot_labels(labels)
 
         # 1. G2 learns on pairs and from D
@@ -81,7 +83,7 @@ class Phase2PairedStep:
             return losses | discriminator_accuracy(real_logits, fake_logits)
         self.d.train().requires_grad_(True)
         if len(batches) > 1:
-            _, unpaired_labels = augment(batches[1], self.size, generator)
+            _, unpaired_labels = augment(batches[1], self.size, generator, self.shard)
             real = torch.cat([real, one_hot_labels(unpaired_labels)])
         return losses | update_discriminator(self.d_learner, real, fake)
 
@@ -108,7 +110,7 @@ def fit_phase2_paired(
         if data.unpaired_masks is not None:
             streams.append(BatchStream(data.unpaired_masks, streams[0].batch_size, schedule.seed, MASKS_STREAM, shard))
     else:
-        d.to(fabric.device, memory_format=resolve_memory_format(config.memory_format, fabric._precision.precision))
+        d = prepared_network(fabric, d, config.memory_format)
     train_step = Phase2PairedStep(
         learners["g2"], d, learners.get("discriminator"), loss.to(fabric.device), config, data.paired.subset.size
     )

@@ -11,6 +11,7 @@ import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
+from hands.metrics import Scores, part_iou  # noqa: E402
 from hands.parts import HANDS, NUM_CLASSES, PART_COLOURS, PART_NAMES  # noqa: E402
 
 OPACITY = 0.6
@@ -118,3 +119,14 @@ def confusion_figure(confusion: np.ndarray) -> Figure:
     figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the ground-truth class")
     plt.close(figure)
     return figure
+
+
+def part_table(scores: Scores) -> dict[str, list]:
+    """Columns for a table of parts 1..16: pixels of ground truth and IoU, per hand and together."""
+    confusion = torch.from_numpy(scores.confusion)
+    columns = {"id": list(range(1, NUM_CLASSES)), "part": list(PART_NAMES[1:])}
+    for hand, counts in zip(HANDS, confusion):
+        columns[f"iou_{hand}"] = part_iou(counts).tolist()
+        columns[f"pixels_{hand}"] = counts.sum(1)[1:].tolist()
+    columns["iou"] = part_iou(confusion.sum(0)).tolist()
+    return columns

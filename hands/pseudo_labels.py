@@ -36,5 +36,5 @@ def pseudo_labels(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def most_confident(confidence: torch.Tensor, drop_fraction: float) -> torch.Tensor:
     """Indices (K,) of the images kept when the least confident drop_fraction of a batch is dropped, K >= 1, ascending."""
     n = confidence.shape[0]
-    keep = max(1, n - math.floor(n * drop_fraction))
+    keep = max(1, n - math.floor(n * drop_fraction + 1e-6))  # 100 * 0.29 is 28.999...
     return confidence.topk(keep).indices.sort().values

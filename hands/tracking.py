@@ -2,36 +2,51 @@
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import tempfile
 import time
 import urllib.error
 import urllib.request
+import warnings
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Iterator
+from typing import TYPE_CHECKING, Callable, Iterator
 
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import LoggedModelStatus, Metric
+from mlflow.entities import LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
-from torch import nn
+from mlflow.models.signature import ModelSignature
+from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 
-from hands.checkpoint import NETWORK_FILE, save_network
 from hands.errors import InvalidInput
-from hands.packed import PackedSet
-from hands.pictures import learning_curves
+from hands.parts import HANDS
+
+if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
+    from torch import nn
+
+    from hands.packed import PackedSet
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVED_MODEL = ROOT / "hands" / "served.py"
 STEP_KEY_TAG = "hands.step_key"
 FAILURE_TAG = "hands.failure"
+OUTPUT_TAG = "hands.output."
 VAL_FRAMES = "val_frames"
+METRICS_OF_D = ("train/loss_d", "train/d_real_acc", "train/d_fake_acc")
+SEGMENTATION_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "box", required=False)]),
+    outputs=Schema([ColSpec(DataType.string, hand) for hand in HANDS]),
+)
+DISCRIMINATOR_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(AnyType(), "labels")]), outputs=Schema([ColSpec(DataType.double, "real")])
+)
 SERVING_REQUIREMENTS = (
     "mlflow",
     "torch",
@@ -42,9 +57,14 @@ SERVING_REQUIREMENTS = (
     "torchmetrics",
     "lmdb",
     "numpy",
+    "pillow",
     "safetensors",
+    "tqdm",
 )
 HEALTH_TIMEOUT_S = 3
+
+
+logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
 
 
 def check_server() -> None:
@@ -87,16 +107,44 @@ def environment() -> dict:
     }
 
 
-def log_dataset(packed: PackedSet, context: str) -> MetaDataset:
+def log_dataset(packed: "PackedSet", context: str) -> MetaDataset:
     """Ties the run to the packed set, by its digest."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
+        source = resolve_dataset_source(str(packed.folder.resolve()))
     dataset = MetaDataset(
-        source=resolve_dataset_source(str(packed.folder.resolve())),
+        source=source,
         name=packed.folder.name,
         digest=packed.manifest.digest,
     )
-    counts = {f"records.{name}": str(count) for name, count in packed.manifest.counts.items()}
+    counts = {f"records.{name}": str(subset.count) for name, subset in packed.manifest.subsets.items()}
     mlflow.log_input(dataset, context=context, tags=counts)
     return dataset
+
+
+def log_output(name: str, value: str) -> None:
+    """Names what a step made, for the steps after it: a model's URI, say."""
+    mlflow.set_tag(OUTPUT_TAG + name, value)
+
+
+def log_output_folder(name: str, folder: str) -> None:
+    log_output(name, str(Path(folder).resolve()))
+
+
+def log_scores(values: dict[str, float], split: str, dataset: MetaDataset, model_id: str | None) -> None:
+    """A split's scores, tied to the model and the dataset."""
+    log_metrics({f"{split}/{name}": value for name, value in values.items()}, 0, dataset, lambda name: model_id)
+
+
+def log_metrics(metrics: dict[str, float], step: int, dataset: MetaDataset, model_id_of_metric: Callable) -> None:
+    """One request for many metrics; a score that nothing could be judged for (NaN) is left out."""
+    now = int(time.time() * 1000)
+    entries = [
+        Metric(name, value, now, step, model_id_of_metric(name), dataset.name, dataset.digest)
+        for name, value in metrics.items()
+        if np.isfinite(value)
+    ]
+    MlflowClient().log_batch(mlflow.active_run().info.run_id, metrics=entries)
 
 
 class StepRecorder:
@@ -108,15 +156,13 @@ class StepRecorder:
         draw: (network) -> picture of the same validation frames each time.
     """
 
-    def __init__(self, dataset: MetaDataset, model_names: tuple[str, ...], draw):
-        active = mlflow.active_run().info
-        self.run_id = active.run_id
-        self.client = MlflowClient()
+    def __init__(self, dataset: MetaDataset, model_names: tuple[str, ...], draw: Callable):
+        run_id = mlflow.active_run().info.run_id
         self.dataset = dataset
         self.draw = draw
         self.history = []
         self.models = {
-            name: mlflow.initialize_logged_model(name=name, source_run_id=self.run_id, model_type="pyfunc")
+            name: mlflow.initialize_logged_model(name=name, source_run_id=run_id, model_type="pyfunc")
             for name in model_names
         }
 
@@ -124,16 +170,20 @@ class StepRecorder:
         self.history.append((epoch, metrics))
         self._log(metrics, epoch)
 
-    def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None:
+    def evaluated(self, epoch: int, network: "nn.Module", is_best: bool) -> None:
         mlflow.log_image(self.draw(network), key=VAL_FRAMES, step=epoch)
 
-    def finish(self, networks: dict[str, nn.Module], size: int, best: dict[str, float]) -> dict[str, str]:
+    def finish(self, networks: dict[str, "nn.Module"], size: int, best: dict[str, float]) -> dict[str, str]:
         """Logs the models, the learning curves and the best epoch's scores; returns each model's URI."""
+        from hands.pictures import learning_curves
+
         mlflow.log_figure(learning_curves(self.history), "learning_curves.png")
         summary = {name.replace("val/", "best/"): value for name, value in best.items() if name.startswith("val/")}
         self._log(summary | {"best/epoch": best["best_epoch"]}, int(best["best_epoch"]))
         uris = {name: log_network(network, name, size, self.models[name].model_id) for name, network in networks.items()}
-        mlflow.log_dict(uris, "models.json")
+        for name, uri in uris.items():
+            log_output(f"{name}_model", uri)
+        log_output("val_miou", str(best["val/miou"]))
         return uris
 
     def abandon(self) -> None:
@@ -141,28 +191,19 @@ class StepRecorder:
             mlflow.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
 
     def _log(self, metrics: dict[str, float], step: int) -> None:
-        now = int(time.time() * 1000)
-        about_d = ("train/loss_d", "train/d_real_acc", "train/d_fake_acc")
+        log_metrics(metrics, step, self.dataset, self._model_id_of)
+
+    def _model_id_of(self, metric: str) -> str:
         names = list(self.models)
-        entries = [
-            Metric(
-                key=name,
-                value=value,
-                timestamp=now,
-                step=step,
-                model_id=self.models[names[-1] if name in about_d else names[0]].model_id,
-                dataset_name=self.dataset.name,
-                dataset_digest=self.dataset.digest,
-            )
-            for name, value in metrics.items()
-            if np.isfinite(value)  # a score that nothing could be judged for is left out
-        ]
-        self.client.log_batch(self.run_id, metrics=entries)
+        return self.models[names[-1] if metric in METRICS_OF_D else names[0]].model_id
 
 
-def log_network(network: nn.Module, name: str, size: int, model_id: str) -> str:
+def log_network(network: "nn.Module", name: str, size: int, model_id: str) -> str:
     """Logs a network as a pyfunc model from code; returns its URI models:/m-..."""
-    with tempfile.TemporaryDirectory() as folder:
+    from hands.checkpoint import save_network
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")  # the signature has them
         save_network(network, size, Path(folder) / "network")
         logged = mlflow.pyfunc.log_model(
             name=name,
@@ -170,6 +211,7 @@ def log_network(network: nn.Module, name: str, size: int, model_id: str) -> str:
             artifacts={"network": str(Path(folder) / "network")},
             code_paths=[str(ROOT / "hands")],
             pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING_REQUIREMENTS],
+            signature=DISCRIMINATOR_SIGNATURE if name == "discriminator" else SEGMENTATION_SIGNATURE,
             model_id=model_id,
         )
     return f"models:/{logged.model_id}"
@@ -181,6 +223,8 @@ def fetch_network(uri: str) -> Path:
     Raises:
         InvalidInput: nothing is there, or it is no model of this project.
     """
+    from hands.checkpoint import NETWORK_FILE
+
     local = Path(uri)
     try:
         folder = local if local.is_dir() else Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
@@ -211,7 +255,79 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-def step_key(entry_point: str, params: dict[str, str], inputs: dict[str, str]) -> str:
-    """Digest of all that a step's result follows from: its parameters, its inputs' digests and the code."""
-    content = {"entry_point": entry_point, "params": params, "inputs": inputs, "source": source_digest()}
+def step_key(entry_point: str, params: dict[str, str], data: str) -> str:
+    """Digest of all that a step's result follows from: its parameters (earlier steps' outputs among them), the state of
+    the dataset it reads, and the code."""
+    content = {"entry_point": entry_point, "params": params, "data": data, "source": source_digest()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def register(model_uri: str, name: str, dataset_digest: str, miou: float) -> tuple[int, bool]:
+    """Registers a model; its version becomes `champion` when it is the best so far on the same dataset.
+
+    Returns:
+        the version and whether it is the champion.
+    """
+    client = MlflowClient()
+    rivals = [
+        float(version.tags["hands.val_miou"])
+        for version in client.search_model_versions(f"name='{name}'")
+        if version.tags.get("hands.dataset_digest") == dataset_digest and "hands.val_miou" in version.tags
+    ]
+    version = mlflow.register_model(
+        model_uri, name, tags={"hands.dataset_digest": dataset_digest, "hands.val_miou": f"{miou:.6f}"}
+    )
+    best = all(miou > rival for rival in rivals)
+    if best:
+        client.set_registered_model_alias(name, "champion", version.version)
+    return int(version.version), best
+
+
+def find_finished(key: str) -> Run | None:
+    """The newest finished run of a step with this key, whose outputs are still there."""
+    found = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"attributes.status = 'FINISHED' and tags.`{STEP_KEY_TAG}` = '{key}'",
+        output_format="list",
+    )
+    return next((run for run in found if all(map(_still_there, outputs(run.info.run_id).values()))), None)
+
+
+def outputs(run_id: str) -> dict[str, str]:
+    """What a step's log_output named."""
+    tags = MlflowClient().get_run(run_id).data.tags
+    return {name.removeprefix(OUTPUT_TAG): value for name, value in tags.items() if name.startswith(OUTPUT_TAG)}
+
+
+def _still_there(output: str) -> bool:
+    if output.startswith("/"):
+        return Path(output).exists()
+    if not output.startswith("models:/"):
+        return True
+    try:
+        mlflow.models.get_model_info(output)
+    except (MlflowException, OSError):
+        return False
+    return True
+
+
+def create_step_run(entry_point: str, run_name: str, key: str) -> str:
+    """A run below the active one, for a process that is started with its id; returns the id."""
+    parent = mlflow.active_run().info
+    tags = {
+        "mlflow.parentRunId": parent.run_id,
+        "mlflow.project.entryPoint": entry_point,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.source.name": str(ROOT),
+        STEP_KEY_TAG: key,
+    }
+    commit = MlflowClient().get_run(parent.run_id).data.tags.get("mlflow.source.git.commit")
+    if commit:
+        tags["mlflow.source.git.commit"] = commit
+    return MlflowClient().create_run(parent.experiment_id, run_name=run_name, tags=tags).info.run_id
+
+
+def end_step_run(run_id: str, status: str) -> None:
+    """Ends a step's run whose process died without doing so."""
+    if MlflowClient().get_run(run_id).info.status == "RUNNING":
+        MlflowClient().set_terminated(run_id, status)

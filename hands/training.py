@@ -15,7 +15,7 @@ from tqdm import tqdm
 from hands.batches import BatchStream, RecordReader, Shard
 from hands.devices import resolve_memory_format
 from hands.errors import InvalidInput
-from hands.inference import score_subset
+from hands.inference import require_labels, score_subset
 
 EVAL_BATCH_SIZE = 64
 WARMUP_FRACTION = 0.05
@@ -48,22 +48,28 @@ class ScheduleConfig:
         for name, low in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("eval_every", 1)):
             if getattr(self, name) < low:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least {low}.")
-        if not 0 < self.lr < 10:
-            raise InvalidInput(f"lr is {self.lr}; expected a number above 0 and below 10.")
+        check_lr("lr", self.lr)
         if not 0 <= self.ema_decay < 1:
             raise InvalidInput(f"ema_decay is {self.ema_decay}; expected a number in [0, 1).")
         if self.lr_schedule not in ("constant", "cosine"):
             raise InvalidInput(f"lr_schedule is '{self.lr_schedule}'; expected constant or cosine.")
 
-    def lr_at(self, step: int, total_steps: int) -> float:
+    def lr_factor(self, step: int, total_steps: int) -> float:
+        """Factor on every learner's learning rate at a step, counted from 0."""
         if self.lr_schedule == "constant":
-            return self.lr
+            return 1.0
         warmup = max(1, round(WARMUP_FRACTION * total_steps))
         if step < warmup:
-            return self.lr * (step + 1) / warmup
+            return (step + 1) / warmup
         progress = (step - warmup) / max(1, total_steps - warmup)
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        return self.lr * (FINAL_LR_FRACTION + (1 - FINAL_LR_FRACTION) * cosine)
+        return FINAL_LR_FRACTION + (1 - FINAL_LR_FRACTION) * cosine
+
+
+def check_lr(name: str, lr: float) -> None:
+    """Raises InvalidInput for a learning rate that cannot be meant."""
+    if not 0 < lr < 10:
+        raise InvalidInput(f"{name} is {lr}; expected a number above 0 and below 10.")
 
 
 class Learner:
@@ -75,12 +81,13 @@ class Learner:
         network = network.to(fabric.device, memory_format=chosen)
         self.average = AveragedModel(network, multi_avg_fn=_ema(ema_decay), use_buffers=True) if ema_decay else None
         optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+        self.lr = lr
         self.network = network
         self.forward, self.optimizer = fabric.setup(network, optimizer)
 
-    def set_lr(self, lr: float) -> None:
+    def scale_lr(self, factor: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = factor * self.lr
 
     def update(self, loss: torch.Tensor) -> None:
         """One optimizer step down the loss."""
@@ -89,6 +96,14 @@ class Learner:
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
+
+    def share_buffers(self) -> None:
+        """Averages batch norm's running statistics over the processes, which have seen different parts of the batches."""
+        if self.fabric.world_size == 1:
+            return
+        for buffer in self.evaluated.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(self.fabric.all_reduce(buffer.clone(), reduce_op="mean"))
 
     @property
     def evaluated(self) -> nn.Module:
@@ -156,8 +171,9 @@ def fit(
         train_step: (step, batches) -> scalars to average under "train/".
 
     Returns:
-        the metrics of the best epoch; every learner's evaluated network then holds its weights of that epoch.
+        the metrics of the best epoch; every learner's network then holds the weights of that epoch.
     """
+    require_labels(val_reader)
     main = next(iter(learners.values()))
     total_steps = schedule.epochs * streams[0].steps_per_epoch
     batches = zip(*(stream.batches(0, total_steps) for stream in streams))
@@ -169,7 +185,7 @@ def fit(
             learner.network.train()
         for step in range((epoch - 1) * streams[0].steps_per_epoch, epoch * streams[0].steps_per_epoch):
             for learner in learners.values():
-                learner.set_lr(schedule.lr_at(step, total_steps))
+                learner.scale_lr(schedule.lr_factor(step, total_steps))
             averages.add(train_step(step, next(batches)))
             progress.update()
         metrics = {f"train/{name}": value for name, value in averages.means(fabric).items()}
@@ -178,6 +194,8 @@ def fit(
         metrics["train/images_per_s"] = images / (time.perf_counter() - started)
         due = epoch % schedule.eval_every == 0 or epoch == schedule.epochs
         if due:
+            for learner in learners.values():
+                learner.share_buffers()
             metrics |= evaluate(fabric, main.evaluated, val_reader, "val")
             is_best = best.offer(epoch, metrics)
         progress.set_postfix({name: f"{metrics[name]:.3f}" for name in ("val/miou", "train/images_per_s") if name in metrics})
@@ -192,7 +210,7 @@ def fit(
 def evaluate(fabric: Fabric, network: nn.Module, reader: RecordReader, prefix: str) -> dict[str, float]:
     """Scores of a subset, named "<prefix>/miou" and so on."""
     shard = Shard(fabric.global_rank, fabric.world_size)
-    scores, _ = score_subset(network, reader, EVAL_BATCH_SIZE, fabric.autocast, shard)
+    scores, _ = score_subset(network, reader, EVAL_BATCH_SIZE, fabric.autocast, shard, progress=False)
     return {f"{prefix}/{name}": value for name, value in scores.values.items()}
 
 
@@ -217,7 +235,7 @@ class BestEpoch:
 
     def restore(self) -> None:
         for name, learner in self.learners.items():
-            learner.evaluated.load_state_dict(self.weights[name])
+            learner.network.load_state_dict(self.weights[name])
 
 
 def _refuse_divergence(metrics: dict[str, float], epoch: int) -> None:

@@ -1,0 +1,58 @@
+"""Evaluation.
+
+Consumes: a packed set (`packed_dir`), a model (`model`), a labelled subset (`split`).
+Produces: the split's metrics, per-part table, confusion matrices, the ten best and ten worst pictures.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.parameters import ONE_DEVICE, entry_point
+
+N_PICTURES = 10
+
+
+@entry_point("packed_dir", "model", "split", "eval_batch_size", *ONE_DEVICE)
+def main(params: SimpleNamespace) -> None:
+    """Scores a model on a split."""
+    import mlflow
+    import numpy as np
+
+    from entrypoints.training import one_device, fetched_network
+    from hands import tracking
+    from hands.batches import RecordReader, Shard
+    from hands.devices import create_fabric, prepared_network
+    from hands.errors import InvalidInput
+    from hands.inference import predict_subset, score_subset
+    from hands.packed import PackedSet
+    from hands.pictures import confusion_figure, frame_rows, part_table
+
+    packed = PackedSet.open(params.packed_dir)
+    subset = packed.subset(params.split)
+    if subset.channels != 5 or not len(subset):
+        raise InvalidInput(
+            f"'{params.split}' of {params.packed_dir} has {len(subset)} records and "
+            f"{'labels' if subset.channels == 5 else 'no labels'}; choose a split with labelled records."
+        )
+    fabric = create_fabric(one_device(params))
+    with tracking.run("evaluate", vars(params)):
+        dataset = tracking.log_dataset(packed, "evaluation")
+        network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
+        reader = RecordReader(subset, params.data_residency, fabric.device)
+        scores, mious = score_subset(network, reader, params.eval_batch_size, fabric.autocast, Shard(0, 1), progress=True)
+        name = params.split
+        tracking.log_scores(scores.values, name, dataset, tracking.model_id_of(params.model))
+        mlflow.log_table(part_table(scores), f"parts_{name}.json")
+        mlflow.log_figure(confusion_figure(scores.confusion), f"confusion_{name}.png")
+        order = np.argsort(mious[~np.isnan(mious)])
+        judged = np.flatnonzero(~np.isnan(mious))[order]
+        for title, indices in (("worst", judged[:N_PICTURES]), ("best", judged[::-1][:N_PICTURES])):
+            if len(indices):
+                batch = predict_subset(network, reader, indices, len(indices), fabric.autocast)
+                _, images, truth, predicted = next(batch)
+                captions = [f"{mious[i]:.2f}  {subset.paths[i]}" for i in indices]
+                mlflow.log_image(frame_rows(images, truth, predicted, captions, columns=2), artifact_file=f"{title}_{name}.png")
+        print(f"{name}/miou {scores.values['miou']:.4f}")
+
+
+if __name__ == "__main__":
+    main()

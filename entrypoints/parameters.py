@@ -1,0 +1,162 @@
+"""Every parameter of every entry point: its type and meaning. Defaults are in MLproject alone, so all are required here."""
+
+import signal
+import sys
+from types import SimpleNamespace
+from typing import Callable
+
+import click
+
+from hands.errors import InvalidInput
+
+TEXT = click.STRING
+COUNT = click.IntRange(min=0)
+POSITIVE = click.IntRange(min=1)
+NUMBER = click.FLOAT
+FLAG = click.BOOL
+
+TYPES = {
+    # data
+    "data_dir": (TEXT, "folder in the raw InterHand2.6M layout"),
+    "out_dir": (TEXT, "folder to write; must not exist yet"),
+    "packed_dir": (TEXT, "packed set that `prepare` wrote"),
+    "size": (POSITIVE, "side of the crops in pixels, a multiple of 32"),
+    "channel_order": (click.Choice(["bgr", "rgb"]), "how a standard decoder reads the pictures: bgr as the layout has it"),
+    "skip_broken": (FLAG, "drop and count broken entries instead of refusing the dataset"),
+    "workers": (COUNT, "processes that make or pack data; 0 for one a core"),
+    "train_split": (click.Choice(["train", "minitrain", "trainval"]), "paired pictures to train on"),
+    "val_split": (click.Choice(["val", "minival"]), "pictures to choose the best epoch on"),
+    "unpaired_split": (click.Choice(["unpaired_images", "miniunpaired_images"]), "unpaired pictures to train on"),
+    "unpaired": (click.Choice(["none", "masks", "images", "both"]), "what is used beside the pairs"),
+    # synthetic data
+    "level": (click.IntRange(1, 3), "1 upright hands, few poses; 2 upright, free fingers; 3 any direction and pose"),
+    "width": (POSITIVE, "of the pictures, in pixels"),
+    "height": (POSITIVE, "of the pictures, in pixels"),
+    "n_paired": (COUNT, "paired training frames"),
+    "n_unpaired_images": (COUNT, "training pictures without masks"),
+    "n_unpaired_masks": (COUNT, "training masks without a picture"),
+    "n_val": (COUNT, "validation frames, of subjects of their own"),
+    "n_test": (COUNT, "test frames, of subjects of their own"),
+    "paired_subjects": (POSITIVE, "subjects of the paired training frames"),
+    "unpaired_subjects": (POSITIVE, "subjects of all training frames"),
+    "eval_subjects": (POSITIVE, "subjects of the validation frames, and as many of the test frames"),
+    # networks
+    "g1": (TEXT, "network of phase 1: uxnet, uplusregnet, light or architecture:encoder"),
+    "g2": (TEXT, "network of phase 2, named alike; with g2_model that model's network is used"),
+    "encoder_weights": (click.Choice(["auto", "imagenet", "none"]), "what the encoder starts from"),
+    "g1_model": (TEXT, "MLflow URI of a G1"),
+    "g2_model": (TEXT, "MLflow URI of a G2 to go on with; empty to start anew"),
+    "d_model": (TEXT, "MLflow URI of a discriminator"),
+    "model": (TEXT, "MLflow URI of the model to use"),
+    # schedule
+    "seed": (COUNT, "of data, order, augmentation and weights"),
+    "epochs": (POSITIVE, "passes over the training pictures"),
+    "phase1_epochs": (POSITIVE, "epochs of phase 1"),
+    "round1_init_epochs": (COUNT, "epochs of weights initialization, round 1; 0 leaves it out"),
+    "round1_paired_epochs": (POSITIVE, "epochs of paired training, round 1"),
+    "round2_init_epochs": (COUNT, "epochs of weights initialization, round 2; 0 leaves it out"),
+    "round2_paired_epochs": (POSITIVE, "epochs of paired training, round 2"),
+    "batch_size": (POSITIVE, "pictures of a step, of all processes together; unpaired batches are twice that"),
+    "lr": (NUMBER, "Adam's learning rate"),
+    "paired_lr": (NUMBER, "Adam's learning rate in paired training"),
+    "lr_schedule": (click.Choice(["constant", "cosine"]), "cosine: 5 % linear warm-up, then down to 2 % of lr"),
+    "ema_decay": (NUMBER, "decay of the running average of the weights that is evaluated and logged; 0 for none"),
+    "eval_every": (POSITIVE, "epochs between evaluations"),
+    # losses
+    "ce_weight": (NUMBER, "weight of cross-entropy"),
+    "dice_weight": (NUMBER, "weight of the second term, Dice by default"),
+    "adv_weight": (NUMBER, "share of the adversarial term, 0 to 1"),
+    "loss": (click.Choice(["dice", "jaccard", "ce"]), "the second term"),
+    "dice_alpha": (NUMBER, "0 for Dice; above 0 the self-adjusting variant's exponent"),
+    "adv_input": (click.Choice(["one_hot", "softmax"]), "what D sees of a network: straight-through one-hot or softmax"),
+    "update_discriminator": (FLAG, "let D go on learning in phase 2"),
+    "d_lr": (NUMBER, "D's learning rate"),
+    "drop_fraction": (NUMBER, "share of every unpaired batch that is dropped as least confident"),
+    "class_weights": (
+        click.Choice(["manual", "strong", "none", "inverse", "median_frequency", "effective_number"]),
+        "scheme of the cross-entropy's class weights",
+    ),
+    "class_weight_exponent": (NUMBER, "exponent on the scheme's weights"),
+    "background_factor": (NUMBER, "factor on the background's class weight"),
+    "palm_factor": (NUMBER, "factor on the class weights of palm and thumb base"),
+    "fingertips_factor": (NUMBER, "factor on the fingertips' class weights"),
+    "fingers_factor": (NUMBER, "factor on the other finger parts' class weights"),
+    # devices
+    "accelerator": (TEXT, "Lightning Fabric's accelerator: auto, cpu, cuda, ..."),
+    "devices": (TEXT, "devices (CPU: processes) on this machine, or auto"),
+    "num_nodes": (POSITIVE, "machines"),
+    "strategy": (TEXT, "Lightning Fabric's strategy: auto, ddp, ..."),
+    "precision": (click.Choice(["auto", "bf16-mixed", "16-mixed", "32-true"]), "auto: bf16 where the processor has it"),
+    "memory_format": (click.Choice(["auto", "channels_last", "contiguous"]), "layout of the networks' tensors"),
+    "data_residency": (click.Choice(["disk", "device"]), "where the packed set is read from while training"),
+    # evaluation and prediction
+    "split": (TEXT, "subset of the packed set: val, minival, test, train, minitrain or trainval"),
+    "eval_batch_size": (POSITIVE, "pictures of a forward pass"),
+    "images": (TEXT, "folder of PNG and JPEG pictures to predict instead of a split; empty for the split"),
+    "boxes": (TEXT, "file with a box for each picture of `images`; empty for the whole picture"),
+    # pipeline
+    "work_dir": (TEXT, "folder for the datasets that the pipeline makes"),
+    "registered_model": (TEXT, "name in the model registry"),
+    "recipe": (click.Choice(["main", "dryrun", "full"]), "whose defaults these are; names the run"),
+    "pytest_args": (TEXT, "what pytest is called with"),
+}
+
+DATA = ("packed_dir", "train_split", "val_split")
+SCHEDULE = ("seed", "epochs", "batch_size", "lr", "lr_schedule", "ema_decay", "eval_every")
+CLASS_WEIGHTS = (
+    "class_weights",
+    "class_weight_exponent",
+    "background_factor",
+    "palm_factor",
+    "fingertips_factor",
+    "fingers_factor",
+)
+LOSS = ("ce_weight", "dice_weight", "loss", "dice_alpha", *CLASS_WEIGHTS)
+ONE_DEVICE = ("accelerator", "precision", "memory_format", "data_residency")
+DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "precision", "memory_format", "data_residency")
+SYNTHESIS = (
+    "seed", "level", "width", "height", "n_paired", "n_unpaired_images", "n_unpaired_masks", "n_val", "n_test",
+    "paired_subjects", "unpaired_subjects", "eval_subjects", "workers",
+)  # fmt: skip
+PIPELINE = (
+    "data_dir", "work_dir", *SYNTHESIS, "size", "channel_order", "skip_broken",
+    "train_split", "val_split", "unpaired", "unpaired_split", "g1", "g2", "encoder_weights",
+    "phase1_epochs", "round1_init_epochs", "round1_paired_epochs", "round2_init_epochs", "round2_paired_epochs",
+    "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
+    "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *DEVICES,
+    "eval_batch_size", "registered_model",
+)  # fmt: skip
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived; like Ctrl-C, the run ends as KILLED."""
+
+
+def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], click.Command]:
+    """Makes a click command of a function that takes the named parameters as a namespace.
+
+    What the user got wrong (InvalidInput) is printed as one line, and the exit code is 1.
+    """
+
+    def decorate(function: Callable[[SimpleNamespace], None]) -> click.Command:
+        @click.command(help=(function.__doc__ or "").strip().split("\n")[0])
+        def command(**values):
+            signal.signal(signal.SIGTERM, _terminate)
+            try:
+                function(SimpleNamespace(**values))
+            except InvalidInput as error:
+                raise click.ClickException(str(error)) from error
+            except KeyboardInterrupt as interrupt:
+                click.echo(f"{type(interrupt).__name__}: stopped", err=True)
+                sys.exit(130)
+
+        for name in reversed(names):
+            kind, meaning = TYPES[name]
+            command = click.option(f"--{name}", name, type=kind, required=True, help=meaning)(command)
+        return command
+
+    return decorate
+
+
+def _terminate(signal_number, frame):
+    raise Terminated

@@ -1,0 +1,35 @@
+"""Phase 1.
+
+Consumes: a packed set (`packed_dir`); a G1 to go on with (`g1_model`), or none.
+Produces: the models `g1` and `discriminator`, per-epoch metrics, learning curves, pictures of validation frames.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.parameters import CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE, entry_point
+
+
+@entry_point(
+    *DATA, "unpaired", *SCHEDULE, "g1", "g1_model", "encoder_weights", "adv_input", "d_lr", *CLASS_WEIGHTS, *DEVICES
+)
+def main(params: SimpleNamespace) -> None:
+    """Trains G1 on the paired set, and D on the side."""
+    import torch
+
+    from entrypoints.training import ce_class_weights, schedule_config, session, start_network
+    from hands.discriminator import Discriminator
+    from hands.phase1 import Phase1Config, Phase1Data, fit_phase1
+
+    config = Phase1Config(schedule_config(params), params.adv_input, params.d_lr, params.memory_format)
+    with session("phase1", params, ("g1", "discriminator")) as step:
+        size = step.packed.manifest.size
+        g1 = start_network(params.g1, params.g1_model, params.encoder_weights, size, params.seed)
+        d = Discriminator()
+        data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
+        weights = torch.from_numpy(ce_class_weights(params, step.packed))
+        best = fit_phase1(step.fabric, config, data, g1, d, weights, step.recorder)
+        step.recorder.finish({"g1": g1, "discriminator": d}, size, best)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Phase 2, weights initialization.
+
+Consumes: a packed set (`packed_dir`) with unpaired pictures; `g1_model`; a G2 to go on with (`g2_model`), or none.
+Produces: the model `g2`, per-epoch metrics, learning curves, pictures of validation frames.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.parameters import DEVICES, LOSS, SCHEDULE, entry_point
+
+
+@entry_point(
+    "packed_dir", "unpaired_split", "val_split", *SCHEDULE, "g1_model", "g2", "g2_model", "encoder_weights",
+    "drop_fraction", *LOSS, *DEVICES,
+)  # fmt: skip
+def main(params: SimpleNamespace) -> None:
+    """Trains G2 on G1's confident labels of unpaired pictures."""
+    from entrypoints.training import fetched_network, schedule_config, segmentation_loss, session, start_network
+    from hands.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
+
+    config = Phase2InitConfig(schedule_config(params), params.drop_fraction, params.memory_format)
+    with session("phase2_init", params, ("g2",)) as step:
+        size = step.packed.manifest.size
+        g1 = fetched_network(params.g1_model, size)
+        g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
+        data = Phase2InitData(step.reader(params.unpaired_split), step.val)
+        loss = segmentation_loss(params, step.packed)
+        best = fit_phase2_init(step.fabric, config, data, g1, g2, loss, step.recorder)
+        step.recorder.finish({"g2": g2}, size, best)
+
+
+if __name__ == "__main__":
+    main()

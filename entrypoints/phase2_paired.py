@@ -1,0 +1,44 @@
+"""Phase 2, paired training.
+
+Consumes: a packed set (`packed_dir`); a G2 to go on with (`g2_model`), or none; `d_model`.
+Produces: the model `g2` (and `discriminator` with update_discriminator), per-epoch metrics, learning curves, pictures.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.parameters import DATA, DEVICES, LOSS, SCHEDULE, entry_point
+
+
+@entry_point(
+    *DATA, "unpaired", *SCHEDULE, "g2", "g2_model", "encoder_weights", "d_model", "adv_weight", "adv_input",
+    "update_discriminator", "d_lr", *LOSS, *DEVICES,
+)  # fmt: skip
+def main(params: SimpleNamespace) -> None:
+    """Trains G2 on the paired set with cross-entropy, Dice and the adversarial term."""
+    from entrypoints.training import schedule_config, segmentation_loss, session, start_network
+    from hands import tracking
+    from hands.checkpoint import load_discriminator
+    from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
+
+    config = Phase2PairedConfig(
+        schedule=schedule_config(params),
+        adv_weight=params.adv_weight,
+        adv_input=params.adv_input,
+        update_discriminator=params.update_discriminator,
+        d_lr=params.d_lr,
+        memory_format=params.memory_format,
+    )
+    names = ("g2", "discriminator") if params.update_discriminator else ("g2",)
+    with session("phase2_paired", params, names) as step:
+        size = step.packed.manifest.size
+        d = load_discriminator(tracking.fetch_network(params.d_model))
+        g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
+        masks = step.mask_reader(params.unpaired) if params.update_discriminator else None
+        data = Phase2PairedData(step.reader(params.train_split), masks, step.val)
+        loss = segmentation_loss(params, step.packed)
+        best = fit_phase2_paired(step.fabric, config, data, g2, d, loss, step.recorder)
+        step.recorder.finish({name: {"g2": g2, "discriminator": d}[name] for name in names}, size, best)
+
+
+if __name__ == "__main__":
+    main()

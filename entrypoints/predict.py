@@ -1,0 +1,56 @@
+"""Prediction.
+
+Consumes: a model (`model`); a subset of a packed set (`packed_dir`, `split`), or a folder of pictures (`images`, `boxes`).
+Produces: labels and overlays in `out_dir`; for the test split the submission archive.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.parameters import ONE_DEVICE, entry_point
+
+N_PREVIEWS = 12
+
+
+@entry_point("model", "packed_dir", "split", "images", "boxes", "out_dir", "eval_batch_size", *ONE_DEVICE)
+def main(params: SimpleNamespace) -> None:
+    """Writes the amodal labels of both hands for a split or a folder of pictures."""
+    import mlflow
+    import numpy as np
+
+    from entrypoints.training import fetched_network, one_device
+    from hands import tracking
+    from hands.batches import RecordReader
+    from hands.checkpoint import load_network
+    from hands.devices import create_fabric, prepared_network
+    from hands.inference import predict_subset
+    from hands.packed import PackedSet
+    from hands.pictures import frame_rows, overlay, tile_rows
+    from hands.predictions import predict_photographs, predict_split, predict_submission
+
+    fabric = create_fabric(one_device(params))
+    with tracking.run("predict", vars(params)):
+        if params.images:
+            network, size = load_network(tracking.fetch_network(params.model))
+            network = prepared_network(fabric, network, params.memory_format)
+            for file, picture, labels in predict_photographs(
+                network, size, fabric.device, fabric.autocast, params.images, params.boxes, params.eval_batch_size, params.out_dir
+            ):
+                sheet = tile_rows([[picture, *(overlay(picture, hand) for hand in labels)]], ["image", "left", "right"], [file], 1)
+                mlflow.log_image(sheet, artifact_file=f"overlays/{file}.png")
+        else:
+            packed = PackedSet.open(params.packed_dir)
+            tracking.log_dataset(packed, "prediction")
+            network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
+            reader = RecordReader(packed.subset(params.split), params.data_residency, fabric.device)
+            write = predict_submission if params.split == "test" else predict_split
+            write(network, reader, fabric.autocast, params.eval_batch_size, params.out_dir)
+            n = len(reader.subset)
+            indices = np.unique(np.linspace(0, n - 1, min(n, N_PREVIEWS)).astype(np.int64))
+            _, images, _, predicted = next(predict_subset(network, reader, indices, len(indices), fabric.autocast))
+            captions = [reader.subset.paths[i] for i in indices]
+            mlflow.log_image(frame_rows(images, None, predicted, captions, 3), artifact_file=f"predicted_{params.split}.png")
+        tracking.log_output_folder("predictions", params.out_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Steps of a pipeline, each in a process of its own.
+
+`mlflow.projects.run` would start a Python for every step; importing torch, mlflow and the rest takes most of a minute of
+a short step on a small machine. Here a fork server imports them once and every step is forked from it, runs
+`python -m entrypoints.<name>` in its own run, and ends like any process.
+"""
+
+import multiprocessing
+import os
+import runpy
+import sys
+
+import mlflow
+import yaml
+
+from hands import tracking
+from hands.errors import InvalidInput
+
+_server = multiprocessing.get_context("forkserver")
+
+
+def declared(entry_point: str) -> dict[str, str | None]:
+    """Parameters of an entry point and their defaults (None: required), as MLproject states them."""
+    project = yaml.safe_load((tracking.ROOT / "MLproject").read_text())
+    parameters = project["entry_points"][entry_point]["parameters"]
+    return {name: str(p["default"]) if "default" in p else None for name, p in parameters.items()}
+
+
+def start_server() -> None:
+    """Begins importing what steps need, while the caller goes on."""
+    _server.set_forkserver_preload(["entrypoints.training", "hands.synthetic.dataset"])
+    multiprocessing.forkserver.ensure_running()
+
+
+def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) -> dict[str, str]:
+    """Runs a step as a child run of the active one, or finds a finished one with the same key; returns its outputs.
+
+    Raises:
+        InvalidInput: the step failed; its own message stands above, and in its run.
+    """
+    finished = tracking.find_finished(key)
+    if finished is not None:
+        print(f"== {run_name}: reused from run {finished.info.run_id}", flush=True)
+        mlflow.set_tag(f"hands.reused.{run_name}", finished.info.run_id)
+        return tracking.outputs(finished.info.run_id)
+    run_id = tracking.create_step_run(entry_point, run_name, key)
+    print(f"== {run_name}: run {run_id}", flush=True)
+    arguments = [f"--{name}={value}" for name, value in params.items()]
+    environment = {
+        "MLFLOW_RUN_ID": run_id,
+        "MLFLOW_EXPERIMENT_ID": mlflow.active_run().info.experiment_id,
+        "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+    }
+    process = _server.Process(target=_run, args=(entry_point, arguments, environment))
+    process.start()
+    try:
+        process.join()
+    except BaseException:
+        process.terminate()
+        process.join()
+        tracking.end_step_run(run_id, "KILLED")
+        raise
+    if process.exitcode != 0:
+        tracking.end_step_run(run_id, "FAILED")
+        raise InvalidInput(f"{run_name} failed (exit code {process.exitcode}); what it said stands above, and in run {run_id}.")
+    return tracking.outputs(run_id)
+
+
+def _run(entry_point: str, arguments: list[str], environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    sys.argv = [entry_point, *arguments]
+    runpy.run_module(f"entrypoints.{entry_point}", run_name="__main__", alter_sys=True)

@@ -1,0 +1,51 @@
+"""Synthetic dataset.
+
+Consumes: a seed, a level, counts.
+Produces: a dataset in the raw layout (`out_dir`), preview pictures.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.parameters import SYNTHESIS, entry_point
+
+
+@entry_point("out_dir", *SYNTHESIS)
+def main(params: SimpleNamespace) -> None:
+    """Poses and renders procedural hands and writes them in the raw layout."""
+    import os
+
+    import mlflow
+
+    from hands import tracking
+    from hands.layout_writer import RawDatasetWriter
+    from hands.previews import raw_preview
+    from hands.synthetic.dataset import SynthesisConfig, frames
+
+    config = SynthesisConfig(
+        seed=params.seed,
+        level=params.level,
+        width=params.width,
+        height=params.height,
+        paired=params.n_paired,
+        unpaired_images=params.n_unpaired_images,
+        unpaired_masks=params.n_unpaired_masks,
+        val=params.n_val,
+        test=params.n_test,
+        paired_subjects=params.paired_subjects,
+        unpaired_subjects=params.unpaired_subjects,
+        eval_subjects=params.eval_subjects,
+        workers=params.workers or os.cpu_count(),
+    )
+    with tracking.run("synthesize", vars(params)):
+        with RawDatasetWriter(params.out_dir) as writer:
+            for frame in frames(config):
+                writer.add_frame(frame)
+        for split in ("train", "val", "test"):
+            picture = raw_preview(params.out_dir, split, "bgr")
+            if picture is not None:
+                mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
+        tracking.log_output_folder("data_dir", params.out_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What phase1, phase2_init and phase2_paired share between parsing and their fit."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Iterator
+
+import mlflow
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+
+from hands import tracking
+from hands.batches import RecordReader
+from hands.class_weights import ClassWeightConfig, class_weights
+from hands.devices import DeviceConfig, create_fabric
+from hands.errors import InvalidInput
+from hands.losses import SegmentationLoss
+from hands.networks import HandsNetwork, build_network, network_spec
+from hands.packed import PackedSet
+from hands.checkpoint import load_network
+from hands.pictures import frame_rows
+from hands.inference import predict_subset
+from hands.training import Recorder, ScheduleConfig
+
+VAL_PICTURES = 8
+
+
+def schedule_config(params: SimpleNamespace) -> ScheduleConfig:
+    return ScheduleConfig(
+        seed=params.seed,
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        lr=params.lr,
+        lr_schedule=params.lr_schedule,
+        ema_decay=params.ema_decay,
+        eval_every=params.eval_every,
+    )
+
+
+def device_config(params: SimpleNamespace) -> DeviceConfig:
+    return DeviceConfig(
+        accelerator=params.accelerator,
+        devices=params.devices,
+        num_nodes=params.num_nodes,
+        strategy=params.strategy,
+        precision=params.precision,
+        memory_format=params.memory_format,
+        data_residency=params.data_residency,
+    )
+
+
+def one_device(params: SimpleNamespace) -> DeviceConfig:
+    """For steps that run in one process."""
+    return DeviceConfig(
+        accelerator=params.accelerator,
+        devices="1",
+        num_nodes=1,
+        strategy="auto",
+        precision=params.precision,
+        memory_format=params.memory_format,
+        data_residency=params.data_residency,
+    )
+
+
+def ce_class_weights(params: SimpleNamespace, packed: PackedSet) -> np.ndarray:
+    """The (17,) cross-entropy weights that the parameters and the training labels' pixel counts give."""
+    config = ClassWeightConfig(
+        scheme=params.class_weights,
+        exponent=params.class_weight_exponent,
+        background=params.background_factor,
+        palm=params.palm_factor,
+        fingertips=params.fingertips_factor,
+        fingers=params.fingers_factor,
+    )
+    return class_weights(config, np.sum(packed.manifest.subsets["train"].class_pixels, axis=0))
+
+
+def segmentation_loss(params: SimpleNamespace, packed: PackedSet) -> SegmentationLoss:
+    return SegmentationLoss(
+        params.ce_weight, params.dice_weight, params.loss, params.dice_alpha, ce_class_weights(params, packed)
+    )
+
+
+def start_network(name: str, model: str, encoder_weights: str, size: int, seed: int) -> HandsNetwork:
+    """The network that training starts from: a logged model's, or a new one by name."""
+    if model:
+        return fetched_network(model, size)
+    torch.manual_seed(seed)
+    network, weights = build_network(network_spec(name), encoder_weights)
+    if mlflow.active_run():
+        mlflow.set_tag("hands.encoder_weights", weights)
+    return network
+
+
+def fetched_network(model: str, size: int) -> HandsNetwork:
+    network, trained_size = load_network(tracking.fetch_network(model))
+    if trained_size != size:
+        raise InvalidInput(
+            f"the model '{model}' was trained on pictures of side {trained_size}, the packed set has {size}; "
+            f"pack the data with size={trained_size} or train the model anew."
+        )
+    return network
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a training step works with: processes, the packed set, readers of it, and where it reports."""
+
+    fabric: Fabric
+    packed: PackedSet
+    residency: str
+    val: RecordReader
+    recorder: Recorder
+
+    def reader(self, subset: str) -> RecordReader:
+        return RecordReader(self.packed.subset(subset), self.residency, self.fabric.device)
+
+    def mask_reader(self, unpaired: str) -> RecordReader | None:
+        """Unpaired masks, where they are used."""
+        return self.reader("unpaired_masks") if unpaired in ("masks", "both") else None
+
+
+@contextmanager
+def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, ...]) -> Iterator[Session]:
+    """Starts the processes and, in the first one, the MLflow run."""
+    packed = PackedSet.open(params.packed_dir)
+    fabric = create_fabric(device_config(params))
+    fabric.launch()
+    val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
+    if fabric.global_rank != 0:
+        yield Session(fabric, packed, params.data_residency, val, SilentRecorder())
+        return
+    with tracking.run(entry_point, vars(params)):
+        dataset = tracking.log_dataset(packed, "training")
+        recorder = tracking.StepRecorder(dataset, model_names, lambda network: val_picture(fabric, network, val))
+        try:
+            yield Session(fabric, packed, params.data_residency, val, recorder)
+        except BaseException:
+            recorder.abandon()
+            raise
+
+
+class SilentRecorder:
+    """Of every process but the first."""
+
+    def epoch(self, epoch, metrics) -> None: ...
+
+    def evaluated(self, epoch, network, is_best) -> None: ...
+
+    def finish(self, networks, size, best) -> None: ...
+
+
+def val_picture(fabric: Fabric, network: torch.nn.Module, val: RecordReader):
+    """The same validation frames each time, spread over the split: picture, truth and prediction of each hand."""
+    n = len(val.subset)
+    indices = np.unique(np.linspace(0, n - 1, min(n, VAL_PICTURES)).astype(np.int64))
+    _, images, truth, predicted = next(predict_subset(network, val, indices, len(indices), fabric.autocast))
+    return frame_rows(images, truth, predicted, [val.subset.paths[i] for i in indices], columns=2)
