@@ -4,6 +4,7 @@ Which records a step sees and how they are augmented follows from (seed, stream,
 before: a run that continues at step k sees what an uninterrupted one would have seen.
 """
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Iterator
@@ -17,8 +18,8 @@ from hands.packed import PackedSubset
 
 def seeded_generator(*key: int) -> torch.Generator:
     """A CPU generator for this key of non-negative integers, e.g. (seed, stream, step)."""
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    digest = hashlib.sha256(repr(key).encode()).digest()  # numpy's SeedSequence mixes (2**32, 0) up with (0, 1)
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,6 @@ class HandsIoU(Metric):
         return values | {"confusion": confusion}
 
     def scores(self) -> Scores:
-        values = self.compute()
+        values = dict(self.compute())
         confusion = values.pop("confusion").numpy()
         return Scores({name: float(value) for name, value in values.items()}, confusion)

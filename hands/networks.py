@@ -181,8 +181,9 @@ def _move_head_to_half_resolution(body: nn.Module, spec: NetworkSpec) -> None:
 
 def _drop_unused_stages(body: nn.Module, spec: NetworkSpec) -> None:
     """Removes stages beyond encoder_depth: parameters that never get a gradient (DistributedDataParallel refuses them)."""
-    if spec.encoder_depth < 5 and hasattr(body.encoder, "layer4"):
-        body.encoder.layer4 = nn.Identity()
+    for stage in range(spec.encoder_depth, 5):
+        if hasattr(body.encoder, f"layer{stage}"):
+            setattr(body.encoder, f"layer{stage}", nn.Identity())
 
 
 def build_network(spec: NetworkSpec, encoder_weights: str) -> tuple[HandsNetwork, str]:

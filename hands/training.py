@@ -48,6 +48,8 @@ class ScheduleConfig:
         for name, low in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("eval_every", 1)):
             if getattr(self, name) < low:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least {low}.")
+        if self.seed >= 1 << 63:
+            raise InvalidInput(f"seed is {self.seed}; expected a number below 2 ** 63.")
         check_lr("lr", self.lr)
         if not 0 <= self.ema_decay < 1:
             raise InvalidInput(f"ema_decay is {self.ema_decay}; expected a number in [0, 1).")
