@@ -6,10 +6,8 @@ test.lmdb.tar.gz       of that folder
 """
 
 import gzip
-import io
 import os
 import tarfile
-import zlib
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +17,8 @@ from types import TracebackType
 
 import numpy as np
 import torch
-from PIL import Image
 
+from hands.encoding import encode_labels
 from hands.entries import is_plain_path
 from hands.errors import InvalidInput
 from hands.folders import whole_folder
@@ -29,7 +27,7 @@ from hands.parts import HAND_SUFFIXES, HANDS, NUM_CLASSES
 
 FOLDER_NAME = "test.lmdb"
 ARCHIVE_NAME = "test.lmdb.tar.gz"
-_LEVEL = 1  # labels compress well at any level; this is the fast one
+_LEVEL = 1
 _CHUNK = 32  # pictures a thread encodes at a time
 _BLOCK = 1 << 20
 
@@ -119,14 +117,6 @@ class SubmissionWriter:
 def _encode(labels: np.ndarray) -> list[list[bytes]]:
     """(n, 2, S, S) -> for each picture the PNGs of both hands."""
     return [[encode_labels(hand) for hand in hands] for hands in labels]
-
-
-def encode_labels(labels: np.ndarray) -> bytes:
-    """A PNG with three equal channels of (S, S) uint8 labels."""
-    png = io.BytesIO()
-    picture = Image.fromarray(np.repeat(labels[..., None], 3, axis=2))
-    picture.save(png, "PNG", compress_level=_LEVEL, compress_type=zlib.Z_RLE)  # flat areas: runs are all there is
-    return png.getvalue()
 
 
 def _archive(folder: Path, archive: Path) -> None:

@@ -7,7 +7,8 @@ import torch
 from torchvision.io import decode_image
 
 from hands.errors import InvalidInput
-from hands.synthetic.dataset import CAMERAS, SynthesisConfig, encode_image, encode_labels, frames, plan
+from hands.encoding import encode_swapped_jpeg
+from hands.synthetic.dataset import CAMERAS, SynthesisConfig, frames, plan, stored_labels
 
 CONFIG = SynthesisConfig(
     seed=7,
@@ -81,18 +82,18 @@ def test_opencv_reads_rgb_from_the_picture():
     cv2 = pytest.importorskip("cv2")
     red = np.zeros((16, 16, 3), dtype=np.uint8)
     red[..., 0] = 200
-    decoded = cv2.imdecode(np.frombuffer(encode_image(red), dtype=np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(np.frombuffer(encode_swapped_jpeg(red), dtype=np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_allclose(decoded[8, 8], (200, 0, 0), atol=4)
 
 
 def test_standard_decoder_reads_red_and_blue_swapped():
     red = np.zeros((16, 16, 3), dtype=np.uint8)
     red[..., 0] = 200
-    np.testing.assert_allclose(decode(encode_image(red))[:, 8, 8], (0, 0, 200), atol=4)
+    np.testing.assert_allclose(decode(encode_swapped_jpeg(red))[:, 8, 8], (0, 0, 200), atol=4)
 
 
 def test_left_parts_are_stored_from_17():
-    stored = decode(encode_labels(np.array([[0, 1, 16]], dtype=np.uint8), 16))
+    stored = decode(stored_labels(np.array([[0, 1, 16]], dtype=np.uint8), 16))
     np.testing.assert_array_equal(stored, np.broadcast_to([[0, 17, 32]], (3, 1, 3)))
 
 

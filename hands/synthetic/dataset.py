@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 
 import numpy as np
-import torch
-from torchvision.io import encode_jpeg, encode_png
 from tqdm import tqdm
 
+from hands.encoding import encode_labels, encode_swapped_jpeg
 from hands.errors import InvalidInput
 from hands.parts import LEFT_LABEL_OFFSET
 from hands.synthetic.poses import LEVELS
@@ -35,7 +34,6 @@ SPLIT_CODES = {"train": 1_000_001, "val": 1_000_002, "test": 1_000_003}
 CAMERA_CODE = 1_000_004
 CAMERAS = {"train": range(0, 24), "val": range(24, 32), "test": range(32, 40)}
 COLOUR_CAMERA, GREY_CAMERA = 400_000, 410_000  # the release's numbering
-JPEG_QUALITY = 92
 CHUNK = 16  # frames of one subject that a worker renders at a time
 SMALLEST_SIDE, LARGEST_SIDE = 48, 4096  # pixels
 
@@ -148,7 +146,7 @@ def plan(config: SynthesisConfig) -> list[Job]:
 
 def _frames(config: SynthesisConfig) -> Iterator[EncodedFrame]:
     jobs = plan(config)
-    with _single_threaded_children(), multiprocessing.get_context("spawn").Pool(config.workers, _start_worker) as pool:
+    with _single_threaded_children(), multiprocessing.get_context("spawn").Pool(config.workers) as pool:
         ids = sorted({job.subject for job in jobs})
         building = pool.imap(_build_subject, [(config.seed, subject) for subject in ids])
         subjects = dict(zip(ids, tqdm(building, total=len(ids), desc="subjects"), strict=True))
@@ -182,10 +180,6 @@ def _single_threaded_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-
-
 def _build_subject(task: tuple[int, int]) -> Subject:
     seed, subject = task
     return sample_subject(np.random.default_rng([seed, subject]))
@@ -208,9 +202,9 @@ def _render(config: SynthesisConfig, subject: Subject, job: Job) -> EncodedFrame
     image = labels_l = labels_r = None
     if job.role != "unpaired_image":
         left, right = label_maps(arrangement, station.camera)
-        labels_l, labels_r = encode_labels(left, LEFT_LABEL_OFFSET), encode_labels(right, 0)
+        labels_l, labels_r = stored_labels(left, LEFT_LABEL_OFFSET), stored_labels(right, 0)
     if job.role != "unpaired_masks":
-        image = encode_image(photograph(arrangement, subject, station, rng))
+        image = encode_swapped_jpeg(photograph(arrangement, subject, station, rng))
     cam = str((GREY_CAMERA if station.sensor.grey else COLOUR_CAMERA) + number)
     seq_name = f"{job.frame // CHUNK:04d}_{arrangement.pose}"
     return EncodedFrame(
@@ -230,13 +224,6 @@ def _render(config: SynthesisConfig, subject: Subject, job: Job) -> EncodedFrame
     )
 
 
-def encode_image(image: np.ndarray) -> bytes:
-    """JPEG of (H, W, 3) uint8 RGB, red and blue swapped in the file."""
-    swapped = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
-    return encode_jpeg(swapped, quality=JPEG_QUALITY).numpy().tobytes()
-
-
-def encode_labels(labels: np.ndarray, offset: int) -> bytes:
-    """PNG with three equal channels of (H, W) uint8 labels; `offset` is added to the parts, not to the background."""
-    stored = np.where(labels > 0, labels + np.uint8(offset), 0).astype(np.uint8)
-    return encode_png(torch.from_numpy(np.repeat(stored[None], 3, axis=0)), compression_level=6).numpy().tobytes()
+def stored_labels(labels: np.ndarray, offset: int) -> bytes:
+    """PNG of (H, W) uint8 labels; `offset` is added to the parts, not to the background."""
+    return encode_labels(np.where(labels > 0, labels + np.uint8(offset), 0).astype(np.uint8))
