@@ -7,6 +7,7 @@ from typing import Callable
 
 import click
 
+from entrypoints.server import check_server
 from hands.errors import InvalidInput
 
 TEXT = click.STRING
@@ -143,6 +144,7 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
         def command(**values):
             signal.signal(signal.SIGTERM, _terminate)
             try:
+                check_server()
                 function(SimpleNamespace(**values))
             except InvalidInput as error:
                 raise click.ClickException(str(error)) from error
@@ -159,4 +161,5 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
 
 
 def _terminate(signal_number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the ending of the run
     raise Terminated

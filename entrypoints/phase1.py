@@ -16,11 +16,11 @@ def main(params: SimpleNamespace) -> None:
     """Trains G1 on the paired set, and D on the side."""
     import torch
 
-    from entrypoints.training import ce_class_weights, schedule_config, session, start_network
+    from entrypoints.training import ce_class_weights, phase1_config, session, start_network
     from hands.discriminator import Discriminator
-    from hands.phase1 import Phase1Config, Phase1Data, fit_phase1
+    from hands.phase1 import Phase1Data, fit_phase1
 
-    config = Phase1Config(schedule_config(params), params.adv_input, params.d_lr, params.memory_format)
+    config = phase1_config(params)
     with session("phase1", params, ("g1", "discriminator")) as step:
         size = step.packed.manifest.size
         g1 = start_network(params.g1, params.g1_model, params.encoder_weights, size, params.seed)

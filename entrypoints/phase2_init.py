@@ -15,10 +15,10 @@ from entrypoints.parameters import DEVICES, LOSS, SCHEDULE, entry_point
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on G1's confident labels of unpaired pictures."""
-    from entrypoints.training import fetched_network, schedule_config, segmentation_loss, session, start_network
-    from hands.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
+    from entrypoints.training import fetched_network, phase2_init_config, segmentation_loss, session, start_network
+    from hands.phase2_init import Phase2InitData, fit_phase2_init
 
-    config = Phase2InitConfig(schedule_config(params), params.drop_fraction, params.memory_format)
+    config = phase2_init_config(params)
     with session("phase2_init", params, ("g2",)) as step:
         size = step.packed.manifest.size
         g1 = fetched_network(params.g1_model, size)

@@ -15,19 +15,12 @@ from entrypoints.parameters import DATA, DEVICES, LOSS, SCHEDULE, entry_point
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on the paired set with cross-entropy, Dice and the adversarial term."""
-    from entrypoints.training import schedule_config, segmentation_loss, session, start_network
+    from entrypoints.training import phase2_paired_config, segmentation_loss, session, start_network
     from hands import tracking
     from hands.checkpoint import load_discriminator
-    from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
+    from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
 
-    config = Phase2PairedConfig(
-        schedule=schedule_config(params),
-        adv_weight=params.adv_weight,
-        adv_input=params.adv_input,
-        update_discriminator=params.update_discriminator,
-        d_lr=params.d_lr,
-        memory_format=params.memory_format,
-    )
+    config = phase2_paired_config(params)
     names = ("g2", "discriminator") if params.update_discriminator else ("g2",)
     with session("phase2_paired", params, names) as step:
         size = step.packed.manifest.size

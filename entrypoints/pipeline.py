@@ -8,8 +8,9 @@ parameters and code are the same is reused.
 from pathlib import Path
 from types import SimpleNamespace
 
+from entrypoints.checks import check_recipe
 from entrypoints.parameters import PIPELINE, entry_point
-from entrypoints.processes import declared, run_step, start_server
+from entrypoints.processes import call, declared, run_step, start_server
 from hands import tracking
 from hands.errors import InvalidInput
 from hands.manifest import read_manifest
@@ -20,6 +21,7 @@ def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
     start_server()
     with tracking.run(params.recipe, vars(params)):
+        call(check_recipe, params)
         run_recipe(params)
 
 

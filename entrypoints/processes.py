@@ -9,12 +9,16 @@ import multiprocessing
 import os
 import runpy
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from typing import Callable
 
 import mlflow
 import yaml
 
 from hands import tracking
 from hands.errors import InvalidInput
+
+GRACE_S = 60  # for a step to end its run once it was told to stop
 
 _server = multiprocessing.get_context("forkserver")
 
@@ -30,6 +34,12 @@ def start_server() -> None:
     """Begins importing what steps need, while the caller goes on."""
     _server.set_forkserver_preload(["entrypoints.training", "hands.synthetic.dataset"])
     multiprocessing.forkserver.ensure_running()
+
+
+def call(function: Callable[..., None], *arguments: object) -> None:
+    """Calls a function where everything is imported already; raises what it raises."""
+    with ProcessPoolExecutor(1, mp_context=_server) as pool:
+        pool.submit(function, *arguments).result()
 
 
 def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) -> dict[str, str]:
@@ -52,18 +62,27 @@ def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) 
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
     }
     process = _server.Process(target=_run, args=(entry_point, arguments, environment))
-    process.start()
     try:
+        process.start()
         process.join()
     except BaseException:
-        process.terminate()
-        process.join()
+        _stop(process)
         tracking.end_step_run(run_id, "KILLED")
         raise
     if process.exitcode != 0:
         tracking.end_step_run(run_id, "FAILED")
         raise InvalidInput(f"{run_name} failed (exit code {process.exitcode}); what it said stands above, and in run {run_id}.")
     return tracking.outputs(run_id)
+
+
+def _stop(process: multiprocessing.Process) -> None:
+    """Lets a step end its run, for a while."""
+    if process.pid is None:
+        return
+    process.terminate()
+    process.join(GRACE_S)
+    process.kill()
+    process.join()
 
 
 def _run(entry_point: str, arguments: list[str], environment: dict[str, str]) -> None:

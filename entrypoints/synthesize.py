@@ -12,16 +12,32 @@ from entrypoints.parameters import SYNTHESIS, entry_point
 @entry_point("out_dir", *SYNTHESIS)
 def main(params: SimpleNamespace) -> None:
     """Poses and renders procedural hands and writes them in the raw layout."""
-    import os
-
     import mlflow
 
     from hands import tracking
     from hands.layout_writer import RawDatasetWriter
     from hands.previews import raw_preview
-    from hands.synthetic.dataset import SynthesisConfig, frames
+    from hands.synthetic.dataset import frames
 
-    config = SynthesisConfig(
+    config = synthesis_config(params)
+    with tracking.run("synthesize", vars(params)):
+        with RawDatasetWriter(params.out_dir) as writer:
+            for frame in frames(config):
+                writer.add_frame(frame)
+        for split in ("train", "val", "test"):
+            picture = raw_preview(params.out_dir, split, "bgr")
+            if picture is not None:
+                mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
+        tracking.log_output_folder("data_dir", params.out_dir)
+
+
+def synthesis_config(params: SimpleNamespace):
+    """The hands.synthetic.dataset.SynthesisConfig of the parameters."""
+    import os
+
+    from hands.synthetic.dataset import SynthesisConfig
+
+    return SynthesisConfig(
         seed=params.seed,
         level=params.level,
         width=params.width,
@@ -36,15 +52,6 @@ def main(params: SimpleNamespace) -> None:
         eval_subjects=params.eval_subjects,
         workers=params.workers or os.cpu_count(),
     )
-    with tracking.run("synthesize", vars(params)):
-        with RawDatasetWriter(params.out_dir) as writer:
-            for frame in frames(config):
-                writer.add_frame(frame)
-        for split in ("train", "val", "test"):
-            picture = raw_preview(params.out_dir, split, "bgr")
-            if picture is not None:
-                mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
-        tracking.log_output_folder("data_dir", params.out_dir)
 
 
 if __name__ == "__main__":

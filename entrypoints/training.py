@@ -21,6 +21,9 @@ from hands.packed import PackedSet
 from hands.checkpoint import load_network
 from hands.pictures import frame_rows
 from hands.inference import predict_subset
+from hands.phase1 import Phase1Config
+from hands.phase2_init import Phase2InitConfig
+from hands.phase2_paired import Phase2PairedConfig
 from hands.training import Recorder, ScheduleConfig
 
 VAL_PICTURES = 8
@@ -35,6 +38,25 @@ def schedule_config(params: SimpleNamespace) -> ScheduleConfig:
         lr_schedule=params.lr_schedule,
         ema_decay=params.ema_decay,
         eval_every=params.eval_every,
+    )
+
+
+def phase1_config(params: SimpleNamespace) -> Phase1Config:
+    return Phase1Config(schedule_config(params), params.adv_input, params.d_lr, params.memory_format)
+
+
+def phase2_init_config(params: SimpleNamespace) -> Phase2InitConfig:
+    return Phase2InitConfig(schedule_config(params), params.drop_fraction, params.memory_format)
+
+
+def phase2_paired_config(params: SimpleNamespace) -> Phase2PairedConfig:
+    return Phase2PairedConfig(
+        schedule=schedule_config(params),
+        adv_weight=params.adv_weight,
+        adv_input=params.adv_input,
+        update_discriminator=params.update_discriminator,
+        d_lr=params.d_lr,
+        memory_format=params.memory_format,
     )
 
 
@@ -63,9 +85,8 @@ def one_device(params: SimpleNamespace) -> DeviceConfig:
     )
 
 
-def ce_class_weights(params: SimpleNamespace, packed: PackedSet) -> np.ndarray:
-    """The (17,) cross-entropy weights that the parameters and the training labels' pixel counts give."""
-    config = ClassWeightConfig(
+def class_weight_config(params: SimpleNamespace) -> ClassWeightConfig:
+    return ClassWeightConfig(
         scheme=params.class_weights,
         exponent=params.class_weight_exponent,
         background=params.background_factor,
@@ -73,7 +94,11 @@ def ce_class_weights(params: SimpleNamespace, packed: PackedSet) -> np.ndarray:
         fingertips=params.fingertips_factor,
         fingers=params.fingers_factor,
     )
-    return class_weights(config, np.sum(packed.manifest.subsets["train"].class_pixels, axis=0))
+
+
+def ce_class_weights(params: SimpleNamespace, packed: PackedSet) -> np.ndarray:
+    """The (17,) cross-entropy weights that the parameters and the training labels' pixel counts give."""
+    return class_weights(class_weight_config(params), np.sum(packed.manifest.subsets["train"].class_pixels, axis=0))
 
 
 def segmentation_loss(params: SimpleNamespace, packed: PackedSet) -> SegmentationLoss:
@@ -86,11 +111,19 @@ def start_network(name: str, model: str, encoder_weights: str, size: int, seed: 
     """The network that training starts from: a logged model's, or a new one by name."""
     if model:
         return fetched_network(model, size)
+    check_size(name, size)
     torch.manual_seed(seed)
     network, weights = build_network(network_spec(name), encoder_weights)
     if mlflow.active_run():
         mlflow.set_tag("hands.encoder_weights", weights)
     return network
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuses a name that is no network, and pictures that its encoder cannot halve often enough."""
+    multiple = 2 ** network_spec(name).encoder_depth
+    if size % multiple:
+        raise InvalidInput(f"size is {size}; {name} needs a multiple of {multiple}: pack the data with such a size.")
 
 
 def fetched_network(model: str, size: int) -> HandsNetwork:

@@ -46,7 +46,7 @@ class ServedHands(mlflow.pyfunc.PythonModel):
             self.network = load_discriminator(folder)
         self.network.to(self.device).eval()
 
-    def predict(self, context, model_input, params=None) -> pd.DataFrame:
+    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         try:
             return pd.DataFrame([self.answer(n, record) for n, record in enumerate(_records(model_input))])
         except InvalidInput as error:

@@ -1,14 +1,14 @@
 """Everything that goes to MLflow, and the names it goes under."""
 
+import base64
 import hashlib
+import io
 import json
 import logging
 import os
 import platform
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import warnings
 from contextlib import contextmanager
 from importlib import metadata
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Callable, Iterator
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
@@ -24,6 +25,7 @@ from mlflow.entities import LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+from PIL import Image
 
 from hands.errors import InvalidInput
 from hands.parts import HANDS
@@ -38,61 +40,73 @@ SERVED_MODEL = ROOT / "hands" / "served.py"
 STEP_KEY_TAG = "hands.step_key"
 FAILURE_TAG = "hands.failure"
 OUTPUT_TAG = "hands.output."
+MODEL_TAG, DIGEST_TAG, MIOU_TAG = "hands.model", "hands.dataset_digest", "hands.val_miou"
 VAL_FRAMES = "val_frames"
 METRICS_OF_D = ("train/loss_d", "train/d_real_acc", "train/d_fake_acc")
-SEGMENTATION_SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "box", required=False)]),
-    outputs=Schema([ColSpec(DataType.string, hand) for hand in HANDS]),
-)
-DISCRIMINATOR_SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(AnyType(), "labels")]), outputs=Schema([ColSpec(DataType.double, "real")])
-)
+SIGNATURES = {
+    "segmentation": ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "box", required=False)]),
+        outputs=Schema([ColSpec(DataType.string, hand) for hand in HANDS]),
+    ),
+    "discriminator": ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), "labels")]), outputs=Schema([ColSpec(DataType.double, "real")])
+    ),
+}
 SERVING_REQUIREMENTS = (
     "mlflow",
     "torch",
     "torchvision",
     "segmentation-models-pytorch",
+    "timm",
     "kornia",
     "lightning",
     "torchmetrics",
     "lmdb",
     "numpy",
+    "pandas",
     "pillow",
     "safetensors",
     "tqdm",
 )
-HEALTH_TIMEOUT_S = 3
 
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
+logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # and every look at an input example
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for every two files of a model
 
 
-def check_server() -> None:
-    """Refuses a tracking server that does not answer, in seconds instead of MLflow's minutes of retries."""
-    uri = mlflow.get_tracking_uri()
-    if not uri.startswith(("http://", "https://")):
-        return
-    try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S).close()
-    except (urllib.error.URLError, OSError) as error:
-        raise InvalidInput(
-            f"the tracking server {uri} does not answer ({error}); start it or set MLFLOW_TRACKING_URI to one that does."
-        ) from error
+def segmentation_request(size: int) -> pd.DataFrame:
+    """What may be sent to a served network: a black PNG and the box around all of it."""
+    encoded = io.BytesIO()
+    Image.new("RGB", (size, size)).save(encoded, "PNG")
+    return pd.DataFrame([{"image": base64.b64encode(encoded.getvalue()).decode(), "box": [0, 0, size, size]}])
+
+
+def discriminator_request(size: int) -> pd.DataFrame:
+    """What may be sent to a served discriminator: two empty label maps, of any size from 32 on."""
+    return pd.DataFrame([{"labels": np.zeros((len(HANDS), 32, 32), np.uint8).tolist()}])
+
+
+REQUESTS = {"segmentation": segmentation_request, "discriminator": discriminator_request}
 
 
 @contextmanager
 def run(entry_point: str, params: dict[str, object]) -> Iterator[mlflow.ActiveRun]:
-    """The MLflow run of an entry point: parameters, environment, system metrics; FAILED with the reason on an error."""
-    check_server()
+    """The MLflow run of an entry point: parameters, environment, system metrics.
+
+    It ends FAILED with the reason on an error, and KILLED when it was interrupted (Ctrl-C, SIGTERM).
+    """
     with mlflow.start_run(run_name=entry_point, log_system_metrics=True) as active:
-        # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
-        known = MlflowClient().get_run(active.info.run_id).data.params
-        mlflow.log_params({name: value for name, value in params.items() if name not in known})
-        mlflow.log_dict(environment(), "environment.json")
         try:
+            # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
+            known = MlflowClient().get_run(active.info.run_id).data.params
+            mlflow.log_params({name: value for name, value in params.items() if name not in known})
+            mlflow.log_dict(environment(), "environment.json")
             yield active
         except BaseException as error:
             mlflow.set_tag(FAILURE_TAG, f"{type(error).__name__}: {error}"[:4000])
+            if isinstance(error, KeyboardInterrupt):
+                mlflow.end_run("KILLED")  # MLflow itself would say FAILED
             raise
 
 
@@ -202,8 +216,8 @@ def log_network(network: "nn.Module", name: str, size: int, model_id: str) -> st
     """Logs a network as a pyfunc model from code; returns its URI models:/m-..."""
     from hands.checkpoint import save_network
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")  # the signature has them
+    kind = "discriminator" if name == "discriminator" else "segmentation"
+    with tempfile.TemporaryDirectory() as folder:
         save_network(network, size, Path(folder) / "network")
         logged = mlflow.pyfunc.log_model(
             name=name,
@@ -211,7 +225,8 @@ def log_network(network: "nn.Module", name: str, size: int, model_id: str) -> st
             artifacts={"network": str(Path(folder) / "network")},
             code_paths=[str(ROOT / "hands")],
             pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING_REQUIREMENTS],
-            signature=DISCRIMINATOR_SIGNATURE if name == "discriminator" else SEGMENTATION_SIGNATURE,
+            signature=SIGNATURES[kind],
+            input_example=REQUESTS[kind](size),
             model_id=model_id,
         )
     return f"models:/{logged.model_id}"
@@ -263,21 +278,26 @@ def step_key(entry_point: str, params: dict[str, str], data: str) -> str:
 
 
 def register(model_uri: str, name: str, dataset_digest: str, miou: float) -> tuple[int, bool]:
-    """Registers a model; its version becomes `champion` when it is the best so far on the same dataset.
+    """Registers a model, once; its version becomes `champion` when it is the best so far on the same dataset.
+
+    Scores on different datasets cannot be compared: the first version on another dataset becomes `champion` too.
 
     Returns:
         the version and whether it is the champion.
     """
     client = MlflowClient()
+    versions = client.search_model_versions(f"name='{name}'")
+    known = next((version for version in versions if version.tags.get(MODEL_TAG) == model_uri), None)
+    if known is not None:
+        return int(known.version), "champion" in client.get_model_version(name, known.version).aliases
     rivals = [
-        float(version.tags["hands.val_miou"])
-        for version in client.search_model_versions(f"name='{name}'")
-        if version.tags.get("hands.dataset_digest") == dataset_digest and "hands.val_miou" in version.tags
+        float(version.tags[MIOU_TAG])
+        for version in versions
+        if version.tags.get(DIGEST_TAG) == dataset_digest and MIOU_TAG in version.tags
     ]
-    version = mlflow.register_model(
-        model_uri, name, tags={"hands.dataset_digest": dataset_digest, "hands.val_miou": f"{miou:.6f}"}
-    )
-    best = all(miou > rival for rival in rivals)
+    tags = {MODEL_TAG: model_uri, DIGEST_TAG: dataset_digest, MIOU_TAG: f"{miou:.6f}"}
+    version = mlflow.register_model(model_uri, name, tags=tags)
+    best = all(float(tags[MIOU_TAG]) > rival for rival in rivals)
     if best:
         client.set_registered_model_alias(name, "champion", version.version)
     return int(version.version), best
@@ -321,9 +341,8 @@ def create_step_run(entry_point: str, run_name: str, key: str) -> str:
         "mlflow.source.name": str(ROOT),
         STEP_KEY_TAG: key,
     }
-    commit = MlflowClient().get_run(parent.run_id).data.tags.get("mlflow.source.git.commit")
-    if commit:
-        tags["mlflow.source.git.commit"] = commit
+    of_parent = MlflowClient().get_run(parent.run_id).data.tags
+    tags |= {name: of_parent[name] for name in ("mlflow.source.git.commit", "mlflow.user") if name in of_parent}
     return MlflowClient().create_run(parent.experiment_id, run_name=run_name, tags=tags).info.run_id
 
 
