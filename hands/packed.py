@@ -35,7 +35,7 @@ from hands.parts import HAND_TYPES, HANDS, NUM_CLASSES
 
 _KEY = struct.Struct(">BI")
 _CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
-_VIEWS = {"minitrain": "train", "minival": "val"}
+_VIEWS = {"minitrain": "train", "minival": "val", "miniunpaired_images": "unpaired_images"}
 SUBSET_NAMES = (*SUBSET_CHANNELS, *_VIEWS, "trainval")
 
 
@@ -123,7 +123,7 @@ class PackedSet:
         """One subset by name.
 
         train, val: paired. test: labelled where the source's test split is. unpaired_images: 3 channels.
-        unpaired_masks: 2 channels. minitrain, minival: the fixed sample of 1000. trainval: train, then val.
+        unpaired_masks: 2 channels. minitrain, minival, miniunpaired_images: the fixed sample of 1000. trainval: train, then val.
 
         Raises:
             InvalidInput: no such subset in this set, or its index is damaged.
