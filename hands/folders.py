@@ -22,7 +22,7 @@ def whole_folder(destination: str | Path) -> Iterator[Path]:
         InvalidInput: `destination` exists and is not an empty folder, or cannot be created.
     """
     destination = Path(destination)
-    _refuse_occupied(destination)
+    refuse_occupied(destination)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
@@ -32,9 +32,9 @@ def whole_folder(destination: str | Path) -> Iterator[Path]:
         yield partial
         partial.chmod(0o755)  # mkdtemp makes it private
         flush_to_disk(partial)
-        _refuse_occupied(destination)
+        refuse_occupied(destination)
         os.rename(partial, destination)
-        _flush(destination.parent)
+        flush(destination.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -44,11 +44,12 @@ def flush_to_disk(folder: Path) -> None:
     """fsync every file and folder below `folder`, and `folder` itself."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            _flush(Path(parent, name))
-        _flush(Path(parent))
+            flush(Path(parent, name))
+        flush(Path(parent))
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """fsync one file or folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -56,7 +57,8 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _refuse_occupied(destination: Path) -> None:
+def refuse_occupied(destination: Path) -> None:
+    """Raise InvalidInput unless nothing, or an empty folder, is at `destination`."""
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise InvalidInput(f"{destination} is a file or a link, not a folder; give a new folder.")
     if destination.is_dir() and any(destination.iterdir()):

@@ -67,10 +67,10 @@ def _open(folder: Path, file_bytes: int) -> lmdb.Environment:
 
 
 class LmdbWriter:
-    """Writes a new LMDB environment in batches; the map grows as needed. Close (or leave the block) to finish.
+    """Writes an LMDB environment in batches; the map grows as needed. Close (or leave the block) to finish.
 
     Args:
-        folder: created; must not hold an environment yet.
+        folder: created; records of an environment that it holds stay.
         ascending: keys come in ascending order, which packs pages full and writes faster.
     """
 
@@ -101,9 +101,13 @@ class LmdbWriter:
             else:
                 self._waiting, self._waiting_bytes = [], 0
 
-    def close(self) -> None:
+    def flush(self) -> None:
+        """Bring everything to disk; what is put afterwards may still be lost."""
         self._write()
         self._handle.sync(True)
+
+    def close(self) -> None:
+        self.flush()
         self._handle.close()
 
     def abandon(self) -> None:

@@ -1,10 +1,6 @@
 """Raw data set -> packed set: decode and crop once, in parallel, in a fixed order."""
 
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +14,10 @@ from hands.folders import whole_folder
 from hands.layout import RawDataset
 from hands.manifest import Manifest, record_side
 from hands.packed import PackedWriter
-from hands.packing import Packed, Task, pack_task
+from hands.packing import Task, pack_task
+from hands.workers import in_order
 
 _CHUNK = 32  # frames a task
-_TASKS_AHEAD = 3  # per worker: bounds what waits in memory
 _SERIAL_BELOW = 512  # frames; starting workers takes longer than these
 
 
@@ -53,7 +49,7 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
         PackedWriter(destination, config.size, channels) as writer,
         tqdm(total=total, unit="frame", desc="prepare") as progress,
     ):
-        for task, results in _in_order(work, _tasks(listed), 1 if total < _SERIAL_BELOW else config.workers):
+        for task, results in in_order(work, _tasks(listed), 1 if total < _SERIAL_BELOW else config.workers):
             for position, result in enumerate(results, task.start):
                 if isinstance(result, BrokenEntry):
                     _count_or_refuse(result, dropped[task.subset], config.skip_broken)
@@ -74,32 +70,6 @@ def _tasks(listed: dict[str, list[Entry | str | BrokenEntry]]) -> Iterator[Task]
     for subset, entries in listed.items():
         for start in range(0, len(entries), _CHUNK):
             yield Task(subset, start, entries[start : start + _CHUNK])
-
-
-def _in_order(
-    work: Callable[[Task], list[Packed | BrokenEntry]], tasks: Iterator[Task], workers: int
-) -> Iterator[tuple[Task, list[Packed | BrokenEntry]]]:
-    """(task, work(task)) for each task in order, by several processes; no more than a few tasks wait at any time."""
-    if workers <= 1:
-        yield from ((task, work(task)) for task in tasks)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    waiting: deque = deque()
-    try:
-        for task in tasks:
-            waiting.append((task, pool.submit(work, task)))
-            if len(waiting) > workers * _TASKS_AHEAD:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
-    except BrokenProcessPool as error:
-        raise InvalidInput(
-            "A worker process of prepare was killed, most likely for want of memory; give fewer workers."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _count_or_refuse(error: BrokenEntry, dropped: dict[str, int], skip_broken: bool) -> None:

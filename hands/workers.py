@@ -1,0 +1,41 @@
+"""Work by several processes, its results in order."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from hands.errors import InvalidInput
+
+_TASKS_AHEAD = 3  # per worker: bounds what waits in memory
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def in_order(work: Callable[[Task], Result], tasks: Iterator[Task], workers: int) -> Iterator[tuple[Task, Result]]:
+    """(task, work(task)) for each task in order, by `workers` processes; no more than a few tasks wait at any time.
+
+    Raises:
+        InvalidInput: a process was killed. What `work` raises comes through.
+    """
+    if workers <= 1:
+        yield from ((task, work(task)) for task in tasks)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    waiting: deque = deque()
+    try:
+        for task in tasks:
+            waiting.append((task, pool.submit(work, task)))
+            if len(waiting) > workers * _TASKS_AHEAD:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    except BrokenProcessPool as error:
+        raise InvalidInput("A worker process was killed, most likely for want of memory; give fewer workers.") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
