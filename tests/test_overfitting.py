@@ -1,0 +1,134 @@
+"""Each training step learns sixteen synthetic pictures by heart, augmentation on: minutes, so marked slow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from hands.batches import RecordReader
+from hands.devices import DeviceConfig, create_fabric
+from hands.discriminator import Discriminator
+from hands.layout import RawDataset
+from hands.layout_writer import RawDatasetWriter
+from hands.losses import SegmentationLoss
+from hands.manifest import SUBSET_CHANNELS
+from hands.networks import NAMED_NETWORKS, HandsNetwork
+from hands.packed import PackedSet, PackedWriter
+from hands.parts import HAND_TYPES
+from hands.phase1 import Phase1Config, Phase1Data, fit_phase1
+from hands.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
+from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
+from hands.prepare import PackConfig, pack
+from hands.synthetic.dataset import SynthesisConfig, frames
+from hands.training import ScheduleConfig
+
+pytestmark = pytest.mark.slow
+
+N, SIZE = 16, 64
+SYNTHESIS = SynthesisConfig(
+    seed=0,
+    level=2,
+    width=160,
+    height=160,
+    paired=N,
+    unpaired_images=0,
+    unpaired_masks=0,
+    val=0,
+    test=0,
+    paired_subjects=4,
+    unpaired_subjects=4,
+    eval_subjects=1,
+    workers=2,
+)
+SCHEDULE = ScheduleConfig(
+    seed=0, epochs=300, batch_size=N, lr=3e-3, lr_schedule="cosine", ema_decay=0.98, eval_every=50
+)
+LEARNED = 0.9
+
+
+class Silent:
+    def epoch(self, epoch, metrics) -> None: ...
+
+    def evaluated(self, epoch, network, is_best) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def sixteen(tmp_path_factory: pytest.TempPathFactory) -> PackedSet:
+    """The same sixteen frames as pairs, as pictures alone, as masks alone, and to validate on."""
+    folder = tmp_path_factory.mktemp("sixteen")
+    with RawDatasetWriter(folder / "raw") as writer:
+        for frame in frames(SYNTHESIS):
+            writer.add_frame(frame)
+    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(size=SIZE, skip_broken=False, workers=1))
+    return repeated(PackedSet.open(folder / "packed"), folder / "repeated")
+
+
+def repeated(packed: PackedSet, folder: Path) -> PackedSet:
+    train = packed.subset("train")
+    records = train.read(np.arange(N), None).numpy()
+    channels = {name: counts[-1] for name, counts in SUBSET_CHANNELS.items()}
+    slices = {5: slice(None), 3: slice(3), 2: slice(3, None)}
+    folder.mkdir()
+    with PackedWriter(folder, SIZE, channels) as writer:
+        for name, count in channels.items():
+            for position, record in enumerate(records):
+                hand_type = HAND_TYPES[train.hand_types[position]]
+                writer.add(name, position, hand_type, train.paths[position], record[slices[count]])
+        writer.finish("bgr", "0" * 32, dict.fromkeys(channels, N), {name: {} for name in channels})
+    return PackedSet.open(folder)
+
+
+def a_fabric() -> Fabric:
+    return create_fabric(DeviceConfig("cpu", "1", 1, "auto", "auto", "auto", "device"))
+
+
+def reader(packed: PackedSet, subset: str) -> RecordReader:
+    return RecordReader(packed.subset(subset), "device", torch.device("cpu"))
+
+
+def new_network(seed: int) -> HandsNetwork:
+    torch.manual_seed(seed)
+    return HandsNetwork(NAMED_NETWORKS["light"], None)
+
+
+@pytest.fixture(scope="module")
+def phase1(sixteen: PackedSet) -> tuple[HandsNetwork, Discriminator, dict[str, float]]:
+    g1, d = new_network(0), Discriminator()
+    data = Phase1Data(reader(sixteen, "train"), None, reader(sixteen, "val"))
+    config = Phase1Config(SCHEDULE, adv_input="one_hot", d_lr=2.5e-4, memory_format="auto")
+    return g1, d, fit_phase1(a_fabric(), config, data, g1, d, torch.ones(17), Silent())
+
+
+def test_phase1_learns_them(phase1):
+    _, _, best = phase1
+    assert best["val/miou"] > LEARNED
+    assert best["val/absent_hand"] in (0, pytest.approx(0, abs=0.2)) or np.isnan(best["val/absent_hand"])
+
+
+def test_phase2_init_learns_them_from_the_labels_of_g1(sixteen: PackedSet, phase1):
+    g1, g2 = phase1[0], new_network(1)
+    data = Phase2InitData(reader(sixteen, "unpaired_images"), reader(sixteen, "val"))
+    config = Phase2InitConfig(SCHEDULE, drop_fraction=0.5, memory_format="auto")
+    loss = SegmentationLoss(0.35, 0.65, "dice", 0.0, 17 * [1.0])
+    best = fit_phase2_init(a_fabric(), config, data, g1, g2, loss, Silent())
+    assert best["val/miou"] > LEARNED
+    assert best["train/kept_confidence"] > 0.8
+
+
+@pytest.mark.parametrize("update_discriminator", [False, True])
+def test_phase2_paired_learns_them(sixteen: PackedSet, phase1, update_discriminator: bool):
+    d, g2 = phase1[1], new_network(2)
+    data = Phase2PairedData(reader(sixteen, "train"), None, reader(sixteen, "val"))
+    config = Phase2PairedConfig(
+        SCHEDULE,
+        adv_weight=0.1,
+        adv_input="one_hot",
+        update_discriminator=update_discriminator,
+        d_lr=2.5e-4,
+        memory_format="auto",
+    )
+    loss = SegmentationLoss(0.35, 0.65, "dice", 0.0, 17 * [1.0])
+    best = fit_phase2_paired(a_fabric(), config, data, g2, d, loss, Silent())
+    assert best["val/miou"] > LEARNED
