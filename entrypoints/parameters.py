@@ -95,6 +95,18 @@ TYPES = {
     "eval_batch_size": (POSITIVE, "pictures of a forward pass"),
     "images": (TEXT, "folder of PNG and JPEG pictures to predict instead of a split; empty for the split"),
     "boxes": (TEXT, "file with a box for each picture of `images`; empty for the whole picture"),
+    # sweeps
+    "space": (TEXT, "search space: a file in sweeps/spaces"),
+    "study_name": (TEXT, "study to begin or go on with; empty for the space's name"),
+    "storage": (TEXT, "Optuna's database: sqlite:///file or postgresql://user@host:port/database"),
+    "n_trials": (POSITIVE, "trials of the study in total, those of earlier calls and other machines included"),
+    "n_workers": (POSITIVE, "processes on this machine, which share its cores"),
+    "sampler": (click.Choice(["tpe", "gp", "random"]), "what proposes weights"),
+    "pruner": (click.Choice(["hyperband", "median", "none"]), "what breaks off trials that lag behind"),
+    "heartbeat_interval": (POSITIVE, "seconds between a worker's signs of life; after four missed ones it counts as dead"),
+    "init_epochs": (COUNT, "epochs of weights initialization in a trial; 0 leaves it out"),
+    "paired_epochs": (POSITIVE, "epochs of paired training in a trial"),
+    "params_from": (TEXT, "a sweep's run id or a best_params.json, whose weights replace those given; empty for none"),
     # pipeline
     "work_dir": (TEXT, "folder for the datasets that the pipeline makes"),
     "registered_model": (TEXT, "name in the model registry"),
@@ -126,6 +138,12 @@ PIPELINE = (
     "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
     "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *DEVICES,
     "eval_batch_size", "registered_model",
+)  # fmt: skip
+SWEEP = (
+    "space", "study_name", "storage", "n_trials", "n_workers", "sampler", "pruner", "heartbeat_interval",
+    *DATA, "unpaired", "unpaired_split", "g1_model", "d_model", "g2", "encoder_weights", "seed",
+    "init_epochs", "paired_epochs", "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
+    "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *ONE_DEVICE,
 )  # fmt: skip
 
 

@@ -1,0 +1,7 @@
+"""Sweeps: Optuna studies over the weights of the losses. A search space is a file in `spaces/`."""
+
+import warnings
+
+from optuna.exceptions import ExperimentalWarning
+
+warnings.filterwarnings("ignore", category=ExperimentalWarning)  # of the heartbeat and its retries, which sweeps rest on

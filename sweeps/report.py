@@ -1,0 +1,116 @@
+"""What a sweep leaves in its run: best_params.json, the table of trials, plots, and counts; refreshed while it runs."""
+
+import csv
+import io
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import mlflow
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hands.tracking import log_output
+from sweeps.space import Space
+from sweeps.study import FATE, FIRST, REASON, REPEATS, RUN_ID
+from sweeps.winner import BEST_PARAMS, winner_content
+
+TABLE = "trials.csv"
+PLOTS = ("optimization_history", "param_importances", "parallel_coordinate", "slice")
+
+
+def report(study: optuna.Study, space: Space, seed: int) -> None:
+    """Writes all that can be said by now to the active run; what is there already is replaced."""
+    trials = study.get_trials(deepcopy=False)
+    mlflow.log_text(trial_table(trials, space), TABLE)
+    mlflow.log_metrics(counts(trials))
+    if not any(trial.state == TrialState.COMPLETE for trial in trials):
+        return
+    best = study.best_trial
+    weights = space.weights(best.params)
+    content = winner_content(
+        study.study_name, best.number, best.user_attrs[RUN_ID], space.metric, best.value, seed, weights
+    )  # fmt: skip
+    mlflow.log_dict(content, BEST_PARAMS)
+    mlflow.log_metrics({f"best/{space.metric.removeprefix('val/')}": best.value, "best/trial": best.number})
+    log_output("best_run", best.user_attrs[RUN_ID])
+    log_plots(study)
+
+
+def counts(trials: list[FrozenTrial]) -> dict[str, int]:
+    """Trials by how they ended, and the epochs that all of them trained."""
+    states = Counter(trial.state.name.lower() for trial in trials)
+    counted = {f"trials/{state}": states[state] for state in ("complete", "pruned", "fail", "running", "waiting")}
+    return counted | {"epochs_trained": sum(epochs(trial) for trial in trials)}
+
+
+def epochs(trial: FrozenTrial) -> int:
+    """Epochs up to its last evaluation."""
+    return trial.last_step or 0
+
+
+def trial_table(trials: list[FrozenTrial], space: Space) -> str:
+    """CSV, one row a trial in their order: state, value, the weights it trained with, its run, and why it ended early."""
+    columns = ["trial", "state", "value", "epochs", "seconds", "first", *space.moved(), "repeats", "reason", "run_id"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for trial in trials:
+        writer.writerow(_row(trial, space))
+    return text.getvalue()
+
+
+def _row(trial: FrozenTrial, space: Space) -> dict:
+    known = trial.params.keys() >= space.axes.keys()
+    attrs = trial.user_attrs
+    history = optuna.storages.RetryHeartbeatStaleTrialCallback.retry_history(trial)
+    reason = attrs.get(REASON) or attrs.get(FATE, "its worker died")
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        "value": trial.value,
+        "epochs": epochs(trial),
+        "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
+        "first": attrs.get(FIRST, False),
+        "repeats": attrs.get(REPEATS, history[-1] if history else None),
+        "reason": reason if trial.state == TrialState.FAIL else None,
+        "run_id": attrs.get(RUN_ID),
+        **(space.weights(trial.params) if known else {}),
+    }
+
+
+def log_plots(study: optuna.Study) -> None:
+    """History, importance, parallel coordinates and slices: a PNG each, and one interactive page (plots.html).
+
+    Importance needs two complete trials that differ; without, it is left out.
+    """
+    figures = {}
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        for name in PLOTS:
+            try:
+                _png(getattr(optuna.visualization.matplotlib, f"plot_{name}")(study), Path(folder) / f"{name}.png")
+                figures[name] = getattr(optuna.visualization, f"plot_{name}")(study)
+            except (ValueError, RuntimeError) as error:
+                if name != "param_importances":
+                    raise
+                print(f"no {name} yet: {error}", flush=True)
+        (Path(folder) / "plots.html").write_text(_page(figures))
+        mlflow.log_artifacts(folder, "plots")
+
+
+def _png(axes, path: Path) -> None:
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure = np.ravel(axes)[0].figure
+    figure.set_size_inches(max(8.0, figure.get_figwidth()), 6)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+    plt.close(figure)
+
+
+def _page(figures: dict) -> str:
+    """One page with all figures that carries plotly with it, so that it opens in the MLflow UI and without a network."""
+    parts = [figure.to_html(full_html=False, include_plotlyjs=not i) for i, figure in enumerate(figures.values())]
+    return "<!DOCTYPE html>\n<html><head><meta charset='utf-8'></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"

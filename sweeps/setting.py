@@ -1,0 +1,41 @@
+"""What the trials of a study have in common; a study goes on only while it stays the same."""
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+
+from hands.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
+from hands.errors import InvalidInput
+from hands.manifest import read_manifest
+from hands.tracking import fetch_network
+from sweeps.space import Space
+from sweeps.trial import SWEEP_ONLY, Models
+
+BY_CONTENT = ("packed_dir", "g1_model", "d_model")  # may lie elsewhere on another machine
+DEVICES = ("accelerator", "precision", "memory_format", "data_residency")  # machines may differ
+
+
+def models_and_setting(params: SimpleNamespace, space: Space) -> tuple[Models, dict]:
+    """Fetches G1 and D, and says what trials have in common, as plain JSON.
+
+    Raises:
+        InvalidInput: a model or the packed set cannot be had, or they do not fit together.
+    """
+    g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
+    manifest = read_manifest(Path(params.packed_dir))
+    size = load_network(g1)[1]
+    load_discriminator(d)
+    if size != manifest.size:
+        raise InvalidInput(
+            f"the G1 '{params.g1_model}' was trained on pictures of side {size}, the packed set has {manifest.size}; "
+            f"take both from one run of main."
+        )
+    left_out = (*SWEEP_ONLY, *BY_CONTENT, *DEVICES, *space.moved())
+    setting = {name: value for name, value in vars(params).items() if name not in left_out}
+    contents = {"packed": manifest.digest, "g1": _digest(g1), "d": _digest(d)}
+    return Models(str(g1), str(d)), setting | contents
+
+
+def _digest(folder: Path) -> str:
+    content = b"".join((folder / name).read_bytes() for name in (NETWORK_FILE, WEIGHTS_FILE))
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Search spaces, one a file: each defines `SPACE`, a sweeps.space.Space, and is chosen by its file's name."""

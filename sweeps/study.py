@@ -1,0 +1,187 @@
+"""The study of a sweep in Optuna's storage: made once, refused when it has become another, and how far it has come."""
+
+import time
+from dataclasses import dataclass
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
+
+from hands.errors import InvalidInput
+from sweeps.sampler import SeededByTrial, create_pruner
+from sweeps.space import Space
+
+MAX_RETRY = 1  # of a trial whose worker died
+GRACE_HEARTBEATS = 4  # missed ones after which a worker counts as dead
+CONNECT_TIMEOUT_S = 5
+SQLITE_LOCK_TIMEOUT_S = 60
+DESCRIPTION = "hands.description"
+DESCRIPTION_TIMEOUT_S = 15
+# user attributes of a trial
+RUN_ID, FATE, REASON, FIRST, REPEATS = "run_id", "fate", "reason", "first", "repeats"
+FAILED, INTERRUPTED, SURPLUS = "failed", "interrupted", "surplus"
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Where a study is and how it goes on.
+
+    Attributes:
+        name: of the study in its storage.
+        storage: SQLAlchemy URL, e.g. sqlite:///optuna.db or postgresql://user@host/database.
+        n_trials: settled trials at which the study is done, those of earlier calls and other machines included.
+        sampler: tpe | gp | random.
+        pruner: hyperband | median | none.
+        max_epochs: of a trial that is not pruned.
+        heartbeat_s: seconds between signs of life of a worker, >= 1.
+    """
+
+    name: str
+    storage: str
+    n_trials: int
+    sampler: str
+    pruner: str
+    max_epochs: int
+    heartbeat_s: int
+
+
+def shown(url: str) -> str:
+    """The storage's URL without its password."""
+    try:
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return url
+
+
+def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
+    """Optuna's storage, with heartbeat and one retry of trials whose worker died; its tables are made where missing.
+
+    Raises:
+        InvalidInput: it cannot be reached, within CONNECT_TIMEOUT_S seconds, or is no storage of Optuna's.
+    """
+    options = {"pool_pre_ping": True}
+    if url.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    elif url.startswith("sqlite"):
+        options["connect_args"] = {"timeout": SQLITE_LOCK_TIMEOUT_S}
+    for last_attempt in (False, True):
+        try:
+            return RDBStorage(
+                url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
+                engine_kwargs=options,
+                heartbeat_interval=heartbeat_s,
+                grace_period=GRACE_HEARTBEATS * heartbeat_s,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY),
+            )
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError) as error:
+            if last_attempt:
+                raise _unreachable(url, error) from error
+            time.sleep(1)  # another machine may be making the tables
+        except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError) as error:
+            raise _unreachable(url, error) from error
+    raise AssertionError("unreachable")
+
+
+def _unreachable(url: str, error: Exception) -> InvalidInput:
+    reason = str(error.__cause__ or error).strip().splitlines()[0]
+    return InvalidInput(
+        f"the storage {shown(url)} cannot be used ({reason}); expected the URL of a database that answers, "
+        f"such as sqlite:///optuna.db or postgresql://user@host:5432/database. Start it, or correct the URL."
+    )
+
+
+def load_study(storage: RDBStorage, config: StudyConfig, space: Space) -> optuna.Study:
+    sampler = SeededByTrial(config.sampler, space.seed)
+    pruner = create_pruner(config.pruner, config.max_epochs)
+    return optuna.load_study(study_name=config.name, storage=storage, sampler=sampler, pruner=pruner)
+
+
+def create_study(storage: RDBStorage, config: StudyConfig, space: Space, setting: dict) -> optuna.Study:
+    """Makes the study with the published weights as its first trials, or finds it and checks that it is the same.
+
+    Args:
+        setting: plain JSON; what trials have in common, such as their epochs and the digest of G1.
+
+    Raises:
+        InvalidInput: the study in the storage has another space or setting, or is not a sweep's.
+    """
+    description = space.description() | {"setting": setting}
+    try:
+        made = optuna.create_study(study_name=config.name, storage=storage, direction=space.direction)
+    except DuplicatedStudyError:
+        study = load_study(storage, config, space)
+        _refuse_another(study, description)
+        return study
+    for point in space.first_trials:
+        made.enqueue_trial(point, user_attrs={FIRST: True})
+    made.set_user_attr(DESCRIPTION, description)  # last: who finds it finds the first trials, too
+    return load_study(storage, config, space)
+
+
+def _refuse_another(study: optuna.Study, description: dict) -> None:
+    deadline = time.monotonic() + DESCRIPTION_TIMEOUT_S
+    while DESCRIPTION not in study.user_attrs:  # another machine may be making it
+        if time.monotonic() > deadline:
+            raise InvalidInput(
+                f"the study '{study.study_name}' in the storage was not made by this sweep, or its making broke off; "
+                f"choose another study_name, or delete it (optuna delete-study --study-name {study.study_name})."
+            )
+        time.sleep(0.5)
+    then, now = _flat(study.user_attrs[DESCRIPTION]), _flat(description)
+    changed = [
+        f"{name} was {then.get(name, 'absent')} and is {now.get(name, 'absent')}"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    ]
+    if changed:
+        raise InvalidInput(
+            f"the study '{study.study_name}' was begun otherwise: {'; '.join(changed)}. Trials of both cannot be compared: "
+            f"choose another study_name for a new study, or go on with the old values."
+        )
+
+
+def _flat(value: object, name: str = "") -> dict[str, object]:
+    if not isinstance(value, dict | list):
+        return {name: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {key: leaf for part, inner in items for key, leaf in _flat(inner, f"{name}.{part}".lstrip(".")).items()}
+
+
+def settled(trial: FrozenTrial) -> bool:
+    """Whether a trial counts towards n_trials: it ended, well or not, and nothing will repeat it.
+
+    Complete and pruned ones do, and those that failed by their own weights (diverged, out of memory) or whose worker died
+    twice. A trial that was interrupted, or whose worker died once, is in the queue again and counts when it ends there.
+    """
+    if trial.state != TrialState.FAIL:
+        return trial.state.is_finished()
+    fate = trial.user_attrs.get(FATE)
+    if fate is None:  # its worker died
+        return len(RetryHeartbeatStaleTrialCallback.retry_history(trial)) >= MAX_RETRY
+    return fate == FAILED
+
+
+def repeats(trial: FrozenTrial) -> bool:
+    """Whether a trial takes the place of an earlier one that was cut short."""
+    return REPEATS in trial.user_attrs or bool(RetryHeartbeatStaleTrialCallback.retry_history(trial))
+
+
+def next_move(trials: list[FrozenTrial], n_trials: int) -> str:
+    """What a worker without a trial does: "ask" for one, "wait" (for what running trials come to) or "stop"."""
+    if any(trial.state == TrialState.WAITING and repeats(trial) for trial in trials):
+        return "ask"
+    done = sum(map(settled, trials))
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)
+    if done >= n_trials:
+        return "stop"
+    return "ask" if done + running < n_trials else "wait"
+
+
+def surplus(trials: list[FrozenTrial], number: int, n_trials: int) -> bool:
+    """Whether trial `number` is one too many: several workers may ask for the last one at the same moment."""
+    if repeats(trials[number]):
+        return False
+    pending = (TrialState.RUNNING, TrialState.WAITING)
+    return sum(settled(trial) or trial.state in pending for trial in trials[:number]) >= n_trials

@@ -1,0 +1,226 @@
+"""What a trial runs: short phase-2 steps, initialization and then pairs, from a finished phase 1.
+
+They are the steps that the entry points phase2_init and phase2_paired run, in the worker's own process: the same parameters
+and seed give the same scores there.
+"""
+
+import math
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Iterator
+
+import mlflow
+import optuna
+from mlflow.data.dataset import Dataset
+from torch import nn
+
+from entrypoints.training import Session, fetched_network, one_device, schedule_config, segmentation_loss, start_network
+from hands import tracking
+from hands.batches import RecordReader
+from hands.checkpoint import load_discriminator, load_network, save_network
+from hands.devices import create_fabric
+from hands.packed import PackedSet
+from hands.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
+from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
+from hands.training import Diverged
+from sweeps.interruption import Interruption
+from sweeps.space import Space, suggest
+from sweeps.study import FAILED, FATE, FIRST, INTERRUPTED, REASON, REPEATS, RUN_ID, SURPLUS, surplus
+
+SWEEP_ONLY = ("space", "study_name", "storage", "n_trials", "n_workers", "sampler", "pruner", "heartbeat_interval")
+PRUNED_TAG = "hands.pruned"
+TRIAL_TAG = "hands.trial"
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """The MLflow run that trials are nested in."""
+
+    run_id: str
+    experiment_id: str
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders with network.json and weights.safetensors."""
+
+    g1: str
+    d: str
+
+
+class Surplus(Exception):
+    """Another worker has begun the study's last trial."""
+
+
+class TrialRecorder:
+    """Writes a step's epochs to the trial's run, reports its evaluations to the study, and breaks off what it prunes.
+
+    Args:
+        trial: whose steps these are.
+        metric: the score that is reported, e.g. "val/miou".
+        epochs_before: of the trial's earlier step; epochs are counted through.
+        max_epochs: of the whole trial; what has come that far is not pruned any more.
+        dataset: what tracking.log_dataset returned.
+        interruption: breaks a trial off whose sweep is gone.
+    """
+
+    def __init__(self, trial: optuna.Trial, metric: str, epochs_before: int, max_epochs: int, dataset: Dataset,
+                 interruption: Interruption):  # fmt: skip
+        self.trial = trial
+        self.metric = metric
+        self.epochs_before = epochs_before
+        self.max_epochs = max_epochs
+        self.dataset = dataset
+        self.interruption = interruption
+
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        self.interruption.check()
+        epoch += self.epochs_before
+        tracking.log_metrics(metrics, epoch, self.dataset, lambda name: None)
+        if self.metric not in metrics:
+            return
+        self.trial.report(metrics[self.metric], epoch)
+        if epoch < self.max_epochs and not self.trial.user_attrs.get(FIRST) and self.trial.should_prune():
+            raise optuna.TrialPruned(f"after epoch {epoch} of {self.max_epochs}: {self.metric} {metrics[self.metric]:.4f}")
+
+    def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None: ...
+
+
+class Objective:
+    """Runs a trial in an MLflow run of its own and returns its score; the run's end tells how the trial ended.
+
+    Args:
+        params: of the entry point sweep; the space's weights take the place of those of the same name.
+        models: folders that g1_model and d_model were fetched to.
+        space: the search space.
+        n_trials: at which the study is done.
+        sweep: the run to nest in.
+        interruption: of the worker.
+    """
+
+    def __init__(self, params: SimpleNamespace, models: Models, space: Space, n_trials: int, sweep: SweepRun,
+                 interruption: Interruption):  # fmt: skip
+        self.params = params
+        self.models = models
+        self.space = space
+        self.n_trials = n_trials
+        self.sweep = sweep
+        self.interruption = interruption
+        packed = PackedSet.open(params.packed_dir)
+        fabric = create_fabric(one_device(params))
+        val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
+        self.session = Session(fabric, packed, params.data_residency, val, None)
+        self.unpaired = self.session.reader(params.unpaired_split) if params.init_epochs else None
+        self.paired = self.session.reader(params.train_split)
+        self.masks = self.session.mask_reader(params.unpaired) if params.update_discriminator else None
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        if surplus(trial.study.get_trials(deepcopy=False), trial.number, self.n_trials):
+            trial.set_user_attr(FATE, SURPLUS)
+            raise Surplus(f"the study has its {self.n_trials} trials")
+        weights = self.space.weights(suggest(trial, self.space.axes))
+        try:
+            with trial_run(trial, self.sweep), self.interruption.breaks():
+                mlflow.log_params(trial_parameters(self.params) | weights)
+                return self.train(trial, SimpleNamespace(**(vars(self.params) | weights)))
+        except optuna.TrialPruned:
+            raise
+        except KeyboardInterrupt:
+            # queued again first: whatever happens to this worker now, the trial is not lost
+            first = {FIRST: True} if trial.user_attrs.get(FIRST) else {}
+            trial.study.enqueue_trial(trial.params, user_attrs=first | {REPEATS: trial.number})
+            trial.set_user_attr(FATE, INTERRUPTED)
+            raise
+        except Exception as error:
+            trial.set_user_attr(FATE, FAILED)
+            trial.set_user_attr(REASON, f"{type(error).__name__}: {error}"[:1000])
+            raise
+
+    def train(self, trial: optuna.Trial, params: SimpleNamespace) -> float:
+        dataset = tracking.log_dataset(self.session.packed, "training")
+        g2 = start_network(params.g2, "", params.encoder_weights, self.session.packed.manifest.size, params.seed)
+        recorders = [
+            TrialRecorder(trial, self.space.metric, before, max_epochs(params), dataset, self.interruption)
+            for before in (0, params.init_epochs)
+        ]
+        if params.init_epochs:
+            self.initialize(params, g2, recorders[0])
+            g2 = as_logged(g2, self.session.packed.manifest.size)
+        best = self.train_on_pairs(params, g2, recorders[1])
+        summary = {name.replace("val/", "best/"): value for name, value in best.items() if name.startswith("val/")}
+        best_epoch = params.init_epochs + int(best["best_epoch"])
+        tracking.log_metrics(summary | {"best/epoch": best_epoch}, best_epoch, dataset, lambda name: None)
+        if math.isnan(best[self.space.metric]):
+            raise Diverged(f"{self.space.metric} is NaN in every epoch: no part could be judged.")
+        return best[self.space.metric]
+
+    def initialize(self, params: SimpleNamespace, g2: nn.Module, recorder: TrialRecorder) -> None:
+        step = SimpleNamespace(**(vars(params) | {"epochs": params.init_epochs}))
+        config = Phase2InitConfig(schedule_config(step), params.drop_fraction, params.memory_format)
+        g1 = fetched_network(self.models.g1, self.session.packed.manifest.size)
+        loss = segmentation_loss(params, self.session.packed)
+        data = Phase2InitData(self.unpaired, self.session.val)
+        fit_phase2_init(self.session.fabric, config, data, g1, g2, loss, recorder)
+
+    def train_on_pairs(self, params: SimpleNamespace, g2: nn.Module, recorder: TrialRecorder) -> dict[str, float]:
+        step = SimpleNamespace(**(vars(params) | {"epochs": params.paired_epochs, "lr": params.paired_lr}))
+        config = Phase2PairedConfig(
+            schedule=schedule_config(step),
+            adv_weight=params.adv_weight,
+            adv_input=params.adv_input,
+            update_discriminator=params.update_discriminator,
+            d_lr=params.d_lr,
+            memory_format=params.memory_format,
+        )
+        d = load_discriminator(Path(self.models.d))
+        loss = segmentation_loss(params, self.session.packed)
+        data = Phase2PairedData(self.paired, self.masks, self.session.val)
+        return fit_phase2_paired(self.session.fabric, config, data, g2, d, loss, recorder)
+
+
+def max_epochs(params: SimpleNamespace) -> int:
+    return params.init_epochs + params.paired_epochs
+
+
+def as_logged(network: nn.Module, size: int) -> nn.Module:
+    """The network as the next step gets it from MLflow: through its two files."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(network, size, Path(folder) / "network")
+        return load_network(Path(folder) / "network")[0]
+
+
+def trial_parameters(params: SimpleNamespace) -> dict:
+    """Parameters of the sweep that a trial trains by."""
+    return {name: value for name, value in vars(params).items() if name not in SWEEP_ONLY}
+
+
+@contextmanager
+def trial_run(trial: optuna.Trial, sweep: SweepRun) -> Iterator[None]:
+    """The trial's MLflow run: FINISHED, KILLED with the tag hands.pruned or hands.failure, or FAILED with hands.failure."""
+    tags = {TRIAL_TAG: str(trial.number), "hands.study": trial.study.study_name}
+    run = mlflow.start_run(
+        run_name=f"trial {trial.number}",
+        experiment_id=sweep.experiment_id,
+        parent_run_id=sweep.run_id,
+        nested=True,
+        tags=tags,
+    )
+    trial.set_user_attr(RUN_ID, run.info.run_id)
+    try:
+        yield
+    except optuna.TrialPruned as pruned:
+        mlflow.set_tag(PRUNED_TAG, str(pruned))
+        mlflow.end_run("KILLED")
+        raise
+    except KeyboardInterrupt:
+        mlflow.set_tag(tracking.FAILURE_TAG, "interrupted; the trial is in the queue again")
+        mlflow.end_run("KILLED")
+        raise
+    except BaseException as error:
+        mlflow.set_tag(tracking.FAILURE_TAG, f"{type(error).__name__}: {error}"[:4000])
+        mlflow.end_run("FAILED")
+        raise
+    mlflow.end_run("FINISHED")

@@ -1,0 +1,92 @@
+"""A worker of a sweep: a process that takes one trial after the other from the study until it has enough."""
+
+import os
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import mlflow
+import optuna
+import torch
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
+from optuna.trial import TrialState
+
+from sweeps.interruption import Interruption
+from sweeps.space import load_space
+from sweeps.study import StudyConfig, load_study, next_move, open_storage
+from sweeps.trial import Models, Objective, SweepRun
+
+POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is started with.
+
+    Attributes:
+        params: of the entry point sweep.
+        models: folders that its g1_model and d_model were fetched to.
+        study: which study, and how it goes on.
+        sweep: the run to nest in.
+        tracking_uri: of that run.
+        threads: of the processor, that this worker may use.
+        device: position of its GPU among the visible ones; None on a machine without.
+    """
+
+    params: dict
+    models: Models
+    study: StudyConfig
+    sweep: SweepRun
+    tracking_uri: str
+    threads: int
+    device: int | None
+
+
+def work(job: Job) -> None:
+    """Runs trials until the study has job.study.n_trials settled ones, or a signal comes (then the exit code is 130)."""
+    interruption = Interruption()
+    interruption.install()
+    os.environ.pop("MLFLOW_RUN_ID", None)
+    if job.device is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[job.device] if visible else str(job.device)
+    torch.set_num_threads(job.threads)
+    mlflow.set_tracking_uri(job.tracking_uri)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = load_space(job.params["space"])
+    study = load_study(open_storage(job.study.storage, job.study.heartbeat_s), job.study, space)
+    objective = Objective(SimpleNamespace(**job.params), job.models, space, job.study.n_trials, job.sweep, interruption)
+    take_trials(study, objective, job.study.n_trials, interruption)
+    if interruption.asked:
+        raise SystemExit(130)
+
+
+def take_trials(study: optuna.Study, objective: Objective, n_trials: int, interruption: Interruption) -> None:
+    """The worker's loop; what a trial raises ends that trial alone."""
+    while not interruption.asked:
+        fail_stale_trials(study)
+        move = next_move(study.get_trials(deepcopy=False), n_trials)
+        if move == "stop":
+            return
+        if move == "wait":
+            time.sleep(POLL_S)
+            continue
+        try:
+            study.optimize(objective, n_trials=1, catch=(Exception,), gc_after_trial=True, callbacks=[tell])
+        except KeyboardInterrupt:
+            return
+        except (ValueError, UpdateFinishedTrialError) as error:
+            # this worker stood still so long that another one took its trial over
+            if "Cannot tell a FAIL trial" not in str(error):
+                raise
+            print(f"a trial was taken over by another worker: {error}", flush=True)
+
+
+def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """One line about a trial's end."""
+    if trial.state == TrialState.FAIL:
+        outcome = trial.user_attrs.get("reason") or trial.user_attrs.get("fate", "failed")
+    else:
+        outcome = f"{trial.value:.4f}" if trial.value is not None else "nothing reported"
+    print(f"== trial {trial.number}: {trial.state.name.lower()}, {outcome}", flush=True)
