@@ -8,6 +8,8 @@ parameters and code are the same is reused.
 from pathlib import Path
 from types import SimpleNamespace
 
+import mlflow
+
 from entrypoints.checks import check_recipe
 from entrypoints.parameters import PIPELINE, entry_point
 from entrypoints.processes import call, declared, run_step, start_server
@@ -20,9 +22,22 @@ from hands.manifest import read_manifest
 def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
     start_server()
+    weights = winner(params.params_from)
+    params = SimpleNamespace(**(vars(params) | weights))
     with tracking.run(params.recipe, vars(params)):
+        # `mlflow run` has logged the parameters of that name as they were passed, and they cannot be changed
+        mlflow.log_params({f"winner.{name}": value for name, value in weights.items()})
         call(check_recipe, params)
         run_recipe(params)
+
+
+def winner(source: str) -> dict[str, float | str]:
+    """The weights that a sweep found best, by parameter; none where no sweep is named."""
+    if not source:
+        return {}
+    from sweeps.winner import read_winner
+
+    return read_winner(source)
 
 
 def run_recipe(params: SimpleNamespace) -> None:

@@ -40,11 +40,7 @@ def main(params: SimpleNamespace) -> None:
     storage = open_storage(config.storage, config.heartbeat_s)
     with tracking.run("sweep", vars(params) | {"storage": shown(params.storage)}) as run:
         mlflow.set_tag("hands.study", config.name)
-        try:
-            run_sweep(params, space, config, storage, run.info)
-        except KeyboardInterrupt:
-            mlflow.end_run("KILLED")
-            raise
+        run_sweep(params, space, config, storage, run.info)
 
 
 def run_sweep(params: SimpleNamespace, space: "Space", config: "StudyConfig", storage: "RDBStorage", info: RunInfo) -> None:

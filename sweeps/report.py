@@ -17,7 +17,7 @@ from sweeps.study import FATE, FIRST, REASON, REPEATS, RUN_ID
 from sweeps.winner import BEST_PARAMS, winner_content
 
 TABLE = "trials.csv"
-PLOTS = ("optimization_history", "param_importances", "parallel_coordinate", "slice")
+PLOTS = ("optimization_history", "param_importances", "parallel_coordinate", "slice", "intermediate_values")
 
 
 def report(study: optuna.Study, space: Space, seed: int) -> None:
@@ -81,7 +81,7 @@ def _row(trial: FrozenTrial, space: Space) -> dict:
 
 
 def log_plots(study: optuna.Study) -> None:
-    """History, importance, parallel coordinates and slices: a PNG each, and one interactive page (plots.html).
+    """History, importance, parallel coordinates, slices and the trials' curves: a PNG each, and one interactive page (plots.html).
 
     Importance needs two complete trials that differ; without, it is left out.
     """

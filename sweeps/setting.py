@@ -4,9 +4,16 @@ import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+
+from entrypoints.training import check_size, class_weight_config, one_device, phase2_init_config, phase2_paired_config
 from hands.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
+from hands.class_weights import class_weights
+from hands.devices import create_fabric
 from hands.errors import InvalidInput
+from hands.losses import SegmentationLoss
 from hands.manifest import read_manifest
+from hands.parts import NUM_CLASSES
 from hands.tracking import fetch_network
 from sweeps.space import Space
 from sweeps.trial import SWEEP_ONLY, Models
@@ -25,6 +32,9 @@ def models_and_setting(params: SimpleNamespace, space: Space) -> tuple[Models, d
     manifest = read_manifest(Path(params.packed_dir))
     size = load_network(g1)[1]
     load_discriminator(d)
+    check_size(params.g2, manifest.size)
+    for point in space.first_trials:
+        check_steps(SimpleNamespace(**(vars(params) | space.weights(point))))
     if size != manifest.size:
         raise InvalidInput(
             f"the G1 '{params.g1_model}' was trained on pictures of side {size}, the packed set has {manifest.size}; "
@@ -34,6 +44,15 @@ def models_and_setting(params: SimpleNamespace, space: Space) -> tuple[Models, d
     setting = {name: value for name, value in vars(params).items() if name not in left_out}
     contents = {"packed": manifest.digest, "g1": _digest(g1), "d": _digest(d)}
     return Models(str(g1), str(d)), setting | contents
+
+
+def check_steps(params: SimpleNamespace) -> None:
+    """Builds what a trial's steps build of their parameters; raises InvalidInput for what they would refuse."""
+    phase2_init_config(SimpleNamespace(**(vars(params) | {"epochs": max(1, params.init_epochs)})))
+    phase2_paired_config(SimpleNamespace(**(vars(params) | {"epochs": params.paired_epochs, "lr": params.paired_lr})))
+    weights = class_weights(class_weight_config(params), np.ones(NUM_CLASSES))
+    SegmentationLoss(params.ce_weight, params.dice_weight, params.loss, params.dice_alpha, weights)
+    create_fabric(one_device(params))
 
 
 def _digest(folder: Path) -> str:

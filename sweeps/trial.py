@@ -17,14 +17,22 @@ import optuna
 from mlflow.data.dataset import Dataset
 from torch import nn
 
-from entrypoints.training import Session, fetched_network, one_device, schedule_config, segmentation_loss, start_network
+from entrypoints.training import (
+    Session,
+    fetched_network,
+    one_device,
+    phase2_init_config,
+    phase2_paired_config,
+    segmentation_loss,
+    start_network,
+)
 from hands import tracking
 from hands.batches import RecordReader
 from hands.checkpoint import load_discriminator, load_network, save_network
 from hands.devices import create_fabric
 from hands.packed import PackedSet
-from hands.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
-from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
+from hands.phase2_init import Phase2InitData, fit_phase2_init
+from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
 from hands.training import Diverged
 from sweeps.interruption import Interruption
 from sweeps.space import Space, suggest
@@ -158,8 +166,7 @@ class Objective:
         return best[self.space.metric]
 
     def initialize(self, params: SimpleNamespace, g2: nn.Module, recorder: TrialRecorder) -> None:
-        step = SimpleNamespace(**(vars(params) | {"epochs": params.init_epochs}))
-        config = Phase2InitConfig(schedule_config(step), params.drop_fraction, params.memory_format)
+        config = phase2_init_config(SimpleNamespace(**(vars(params) | {"epochs": params.init_epochs})))
         g1 = fetched_network(self.models.g1, self.session.packed.manifest.size)
         loss = segmentation_loss(params, self.session.packed)
         data = Phase2InitData(self.unpaired, self.session.val)
@@ -167,14 +174,7 @@ class Objective:
 
     def train_on_pairs(self, params: SimpleNamespace, g2: nn.Module, recorder: TrialRecorder) -> dict[str, float]:
         step = SimpleNamespace(**(vars(params) | {"epochs": params.paired_epochs, "lr": params.paired_lr}))
-        config = Phase2PairedConfig(
-            schedule=schedule_config(step),
-            adv_weight=params.adv_weight,
-            adv_input=params.adv_input,
-            update_discriminator=params.update_discriminator,
-            d_lr=params.d_lr,
-            memory_format=params.memory_format,
-        )
+        config = phase2_paired_config(step)
         d = load_discriminator(Path(self.models.d))
         loss = segmentation_loss(params, self.session.packed)
         data = Phase2PairedData(self.paired, self.masks, self.session.val)

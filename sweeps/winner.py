@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from hands.class_weights import SCHEMES
 from hands.errors import InvalidInput
 
 BEST_PARAMS = "best_params.json"
@@ -21,7 +22,6 @@ NUMBERS = (
     "fingertips_factor",
     "fingers_factor",
 )
-NAMES = ("class_weights",)
 MAX_BYTES = 1 << 20
 
 
@@ -64,14 +64,14 @@ def read_winner(source: str) -> dict[str, float | str]:
     if wrong or not params:
         raise InvalidInput(
             f"params_from: {path} sets {', '.join(wrong) or 'nothing'}; expected finite numbers >= 0 for some of "
-            f"{', '.join(NUMBERS)}, and a name for {NAMES[0]}."
+            f"{', '.join(NUMBERS)}, and class_weights as one of {', '.join(SCHEMES)}."
         )
     return params
 
 
 def _usable(name: str, value: object) -> bool:
-    if name in NAMES:
-        return isinstance(value, str)
+    if name == "class_weights":
+        return value in SCHEMES
     return name in NUMBERS and type(value) in (int, float) and 0 <= value < float("inf")
 
 
