@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import re
 import tempfile
 import time
 import warnings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what res
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVED_MODEL = ROOT / "hands" / "served.py"
+GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that are given none: bold-fish-123
 STEP_KEY_TAG = "hands.step_key"
 FAILURE_TAG = "hands.failure"
 OUTPUT_TAG = "hands.output."
@@ -96,8 +98,10 @@ def run(entry_point: str, params: dict[str, object]) -> Iterator[mlflow.ActiveRu
 
     It ends FAILED with the reason on an error, and KILLED when it was interrupted (Ctrl-C, SIGTERM).
     """
-    with mlflow.start_run(run_name=entry_point, log_system_metrics=True) as active:
+    with mlflow.start_run(log_system_metrics=True) as active:
         try:
+            if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
+                MlflowClient().update_run(active.info.run_id, name=entry_point)
             # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
             known = MlflowClient().get_run(active.info.run_id).data.params
             mlflow.log_params({name: value for name, value in params.items() if name not in known})

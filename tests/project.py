@@ -1,0 +1,78 @@
+"""Runs entry points as MLproject does, against a tracking store of their own."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+
+from hands.discriminator import Discriminator
+from hands.networks import HandsNetwork, network_spec
+from hands.tracking import ROOT, log_network
+
+EXPERIMENT = "tests"
+ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
+TINY_RECIPE = {
+    "level": 1, "width": 64, "height": 96, "size": 64, "n_paired": 16, "n_unpaired_images": 16, "n_unpaired_masks": 4,
+    "n_val": 6, "n_test": 6, "paired_subjects": 1, "unpaired_subjects": 2, "eval_subjects": 1, "workers": 1,
+    "batch_size": 8, "eval_every": 1, "encoder_weights": "none", "phase1_epochs": 2, "round1_init_epochs": 1,
+    "round1_paired_epochs": 1, "round2_init_epochs": 1, "round2_paired_epochs": 1,
+}  # fmt: skip
+
+
+def new_store(folder: Path, template: Path) -> str:
+    """A tracking URI whose database and artifacts lie in `folder`; template: a database with MLflow's tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(template, folder / "mlflow.db")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    MlflowClient(uri).create_experiment(EXPERIMENT, artifact_location=str(folder / "artifacts"))
+    return uri
+
+
+def arguments(entry_point: str, **overrides: object) -> list[str]:
+    """An entry point's arguments: MLproject's defaults and these values."""
+    values = {name: field.get("default", "") for name, field in ENTRY_POINTS[entry_point]["parameters"].items()}
+    assert set(overrides) <= set(values)
+    return [f"--{name}={value}" for name, value in (values | overrides).items()]
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"entrypoints.{module}", *arguments]
+
+
+def mlflow_run(entry_point: str, *arguments: str, **overrides: object) -> list[str]:
+    """`mlflow run . -e entry_point` with these parameters, in this Python."""
+    given = [word for name, value in overrides.items() for word in ("-P", f"{name}={value}")]
+    return [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", entry_point, "--env-manager", "local", *arguments, *given]
+
+
+def environment(uri: str, **more: str) -> dict[str, str]:
+    """The environment for a subprocess that tracks to `uri`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": EXPERIMENT, "PATH": path} | more
+
+
+def track_to(uri: str, patch: pytest.MonkeyPatch) -> None:
+    """What this process logs goes to `uri`, as long as the patch holds."""
+    patch.setenv("MLFLOW_TRACKING_URI", uri)
+    patch.setenv("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+
+
+def log_toys(size: int) -> SimpleNamespace:
+    """Logs a small network and a discriminator with random weights: g2, d, g2_uri, d_uri."""
+    torch.manual_seed(0)
+    g2, d = HandsNetwork(network_spec("light"), None).eval(), Discriminator().eval()
+    with mlflow.start_run(run_name="toys"):
+        return SimpleNamespace(g2=g2, d=d, g2_uri=log_toy(g2, "g2", size), d_uri=log_toy(d, "discriminator", size))
+
+
+def log_toy(network: torch.nn.Module, name: str, size: int) -> str:
+    """Logs a network in the active run; returns its URI."""
+    model = mlflow.initialize_logged_model(name=name, source_run_id=mlflow.active_run().info.run_id, model_type="pyfunc")
+    return log_network(network, name, size, model.model_id)
