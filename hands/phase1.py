@@ -10,6 +10,7 @@ from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.discriminator import Discriminator
 from hands.losses import ADV_INPUTS, cross_entropy_loss, discriminator_loss, one_hot_labels
 from hands.networks import HandsNetwork
+from hands.resume import TrainingCheckpoint
 from hands.training import Learner, Recorder, ScheduleConfig, check_lr, fit
 
 PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 0, 1, 2
@@ -94,6 +95,7 @@ def fit_phase1(
     d: Discriminator,
     weights: torch.Tensor,
     recorder: Recorder,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> dict[str, float]:
     """Trains G1 and D in place; returns the metrics of G1's best epoch, whose weights both then hold."""
     schedule = config.schedule
@@ -115,4 +117,4 @@ def fit_phase1(
         schedule.seed,
         config.adv_input,
     )
-    return fit(fabric, schedule, tuple(streams), data.val, learners, train_step, recorder)
+    return fit(fabric, schedule, tuple(streams), data.val, learners, train_step, recorder, checkpoint)

@@ -12,6 +12,7 @@ from hands.errors import InvalidInput
 from hands.losses import SegmentationLoss
 from hands.networks import HandsNetwork
 from hands.pseudo_labels import most_confident, pseudo_labels
+from hands.resume import TrainingCheckpoint
 from hands.training import Learner, Recorder, ScheduleConfig, fit
 
 UNPAIRED_STREAM, AUGMENT_STREAM = 10, 11
@@ -75,6 +76,7 @@ def fit_phase2_init(
     g2: HandsNetwork,
     loss: SegmentationLoss,
     recorder: Recorder,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> dict[str, float]:
     """Trains G2 in place on batches of twice schedule.batch_size pictures, of which drop_fraction is dropped.
 
@@ -88,4 +90,4 @@ def fit_phase2_init(
     train_step = Phase2InitStep(
         g1, learner, loss.to(fabric.device), config.drop_fraction, data.unpaired_images.subset.size, schedule.seed
     )
-    return fit(fabric, schedule, (stream,), data.val, {"g2": learner}, train_step, recorder)
+    return fit(fabric, schedule, (stream,), data.val, {"g2": learner}, train_step, recorder, checkpoint)

@@ -13,6 +13,7 @@ from hands.errors import InvalidInput
 from hands.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels
 from hands.networks import HandsNetwork
 from hands.phase1 import discriminator_accuracy, update_discriminator
+from hands.resume import TrainingCheckpoint
 from hands.training import Learner, Recorder, ScheduleConfig, check_lr, fit
 
 PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 20, 21, 22
@@ -96,6 +97,7 @@ def fit_phase2_paired(
     d: Discriminator,
     loss: SegmentationLoss,
     recorder: Recorder,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> dict[str, float]:
     """Trains G2 in place, and D with it where config.update_discriminator.
 
@@ -114,4 +116,4 @@ def fit_phase2_paired(
     train_step = Phase2PairedStep(
         learners["g2"], d, learners.get("discriminator"), loss.to(fabric.device), config, data.paired.subset.size
     )
-    return fit(fabric, schedule, tuple(streams), data.val, learners, train_step, recorder)
+    return fit(fabric, schedule, tuple(streams), data.val, learners, train_step, recorder, checkpoint)

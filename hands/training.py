@@ -16,6 +16,7 @@ from hands.batches import BatchStream, RecordReader, Shard
 from hands.devices import resolve_memory_format
 from hands.errors import InvalidInput
 from hands.inference import require_labels, score_subset
+from hands.resume import StopSignals, TrainingCheckpoint
 
 EVAL_BATCH_SIZE = 64
 WARMUP_FRACTION = 0.05
@@ -99,6 +100,19 @@ class Learner:
         if self.average is not None:
             self.average.update_parameters(self.network)
 
+    def state_dict(self) -> dict:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
     def share_buffers(self) -> None:
         """Averages batch norm's running statistics over the processes, which have seen different parts of the batches."""
         if self.fabric.world_size == 1:
@@ -132,6 +146,8 @@ class Recorder(Protocol):
 
     def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None: ...
 
+    def restore(self, history: list[tuple[int, dict[str, float]]]) -> None: ...
+
 
 class Averages:
     """Means of named scalars over an epoch, summed on the device so that no step waits for it."""
@@ -164,6 +180,7 @@ def fit(
     learners: dict[str, Learner],
     train_step: TrainStep,
     recorder: Recorder,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> dict[str, float]:
     """Trains for schedule.epochs epochs of the first stream.
 
@@ -171,42 +188,66 @@ def fit(
         streams: the batches of each are handed to train_step together; the first sets the length of an epoch.
         learners: by name; the first one is evaluated by `val/miou`, and its best epoch is kept.
         train_step: (step, batches) -> scalars to average under "train/".
+        checkpoint: where the state is kept, and from where it goes on if there is one; None keeps none.
 
     Returns:
         the metrics of the best epoch; every learner's network then holds the weights of that epoch.
+
+    Raises:
+        Diverged: a loss became NaN or infinite.
+        Stopped: a signal asked for the end; the checkpoint holds the state of the step that was finished last.
     """
     require_labels(val_reader)
     main = next(iter(learners.values()))
-    total_steps = schedule.epochs * streams[0].steps_per_epoch
-    batches = zip(*(stream.batches(0, total_steps) for stream in streams))
-    best = BestEpoch(learners)
-    progress = tqdm(total=total_steps, unit="step", mininterval=5, disable=fabric.global_rank != 0)
-    for epoch in range(1, schedule.epochs + 1):
-        averages, started = Averages(), time.perf_counter()
-        for learner in learners.values():
-            learner.network.train()
-        for step in range((epoch - 1) * streams[0].steps_per_epoch, epoch * streams[0].steps_per_epoch):
+    epoch_steps = streams[0].steps_per_epoch
+    total_steps = schedule.epochs * epoch_steps
+    state = TrainingState(learners)
+    if checkpoint is not None and (saved := checkpoint.load()) is not None:
+        state.restore(saved)
+        recorder.restore(state.history)
+    batches = zip(*(stream.batches(state.step, total_steps) for stream in streams))
+    progress = tqdm(
+        total=total_steps, initial=state.step, unit="step", mininterval=5, disable=fabric.global_rank != 0
+    )
+    with StopSignals(checkpoint is not None) as signals:
+        for epoch in range(state.epoch + 1, schedule.epochs + 1):
+            started = time.perf_counter()
             for learner in learners.values():
-                learner.scale_lr(schedule.lr_factor(step, total_steps))
-            averages.add(train_step(step, next(batches)))
-            progress.update()
-        metrics = {f"train/{name}": value for name, value in averages.means(fabric).items()}
-        _refuse_divergence(metrics, epoch)
-        images = streams[0].steps_per_epoch * streams[0].batch_size
-        metrics["train/images_per_s"] = images / (time.perf_counter() - started)
-        due = epoch % schedule.eval_every == 0 or epoch == schedule.epochs
-        if due:
-            for learner in learners.values():
-                learner.share_buffers()
-            metrics |= evaluate(fabric, main.evaluated, val_reader, "val")
-            is_best = best.offer(epoch, metrics)
-        progress.set_postfix({name: f"{metrics[name]:.3f}" for name in ("val/miou", "train/images_per_s") if name in metrics})
-        recorder.epoch(epoch, metrics)
-        if due:
-            recorder.evaluated(epoch, main.evaluated, is_best)
+                learner.network.train()
+            for step in range(state.step, epoch * epoch_steps):
+                for learner in learners.values():
+                    learner.scale_lr(schedule.lr_factor(step, total_steps))
+                state.averages.add(train_step(step, next(batches)))
+                state.step = step + 1
+                progress.update()
+                if checkpoint is not None and (checkpoint.due() or signals.received):
+                    if fabric.global_rank == 0:
+                        checkpoint.save(state.to_dict(state.seconds + time.perf_counter() - started))
+                    signals.stop_if_received()
+            metrics = {f"train/{name}": value for name, value in state.averages.means(fabric).items()}
+            _refuse_divergence(metrics, epoch)
+            seconds = state.seconds + time.perf_counter() - started
+            metrics["train/images_per_s"] = epoch_steps * streams[0].batch_size / seconds
+            due = epoch % schedule.eval_every == 0 or epoch == schedule.epochs
+            if due:
+                for learner in learners.values():
+                    learner.share_buffers()
+                metrics |= evaluate(fabric, main.evaluated, val_reader, "val")
+                is_best = state.best.offer(epoch, metrics)
+            progress.set_postfix(
+                {name: f"{metrics[name]:.3f}" for name in ("val/miou", "train/images_per_s") if name in metrics}
+            )
+            recorder.epoch(epoch, metrics)
+            if due:
+                recorder.evaluated(epoch, main.evaluated, is_best)
+            state.finish_epoch(epoch, metrics)
+            if checkpoint is not None:
+                if fabric.global_rank == 0:
+                    checkpoint.save(state.to_dict(0.0))
+                signals.stop_if_received()
     progress.close()
-    best.restore()
-    return best.metrics
+    state.best.restore()
+    return state.best.metrics
 
 
 def evaluate(fabric: Fabric, network: nn.Module, reader: RecordReader, prefix: str) -> dict[str, float]:
@@ -238,6 +279,54 @@ class BestEpoch:
     def restore(self) -> None:
         for name, learner in self.learners.items():
             learner.network.load_state_dict(self.weights[name])
+
+
+class TrainingState:
+    """All that a fit has come to: what a checkpoint holds, and what it goes on from."""
+
+    def __init__(self, learners: dict[str, Learner]):
+        self.learners = learners
+        self.step = 0  # steps trained
+        self.epoch = 0  # epochs finished, evaluation and report included
+        self.seconds = 0.0  # trained in the unfinished epoch
+        self.averages = Averages()
+        self.best = BestEpoch(learners)
+        self.history = []
+
+    def finish_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        self.epoch = epoch
+        self.seconds = 0.0
+        self.averages = Averages()
+        self.history.append((epoch, metrics))
+
+    def to_dict(self, seconds: float) -> dict:
+        """Tensors, numbers and texts alone, as hands.resume writes them."""
+        return {
+            "step": self.step,
+            "epoch": self.epoch,
+            "seconds": seconds,
+            "sums": self.averages.sums,
+            "counts": dict(self.averages.counts),
+            "best_metrics": self.best.metrics,
+            "best_weights": self.best.weights,
+            "history": self.history,
+            "learners": {name: learner.state_dict() for name, learner in self.learners.items()},
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def restore(self, saved: dict) -> None:
+        device = next(iter(self.learners.values())).fabric.device
+        self.step, self.epoch, self.seconds = saved["step"], saved["epoch"], saved["seconds"]
+        self.averages.sums = {name: value.to(device) for name, value in saved["sums"].items()}
+        self.averages.counts.update(saved["counts"])
+        self.best.metrics, self.best.weights = saved["best_metrics"], saved["best_weights"]
+        self.history = [(epoch, metrics) for epoch, metrics in saved["history"]]
+        for name, learner in self.learners.items():
+            learner.load_state_dict(saved["learners"][name])
+        torch.set_rng_state(saved["random"])
+        if saved["random_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(saved["random_cuda"])
 
 
 def _refuse_divergence(metrics: dict[str, float], epoch: int) -> None:
