@@ -44,9 +44,26 @@ class RawPictures:
         Raises:
             BrokenEntry: missing, or not a usable picture.
         """
-        encoded = self._value(IMAGES, entry.key, "image missing")
+        encoded = self.encoded_image(entry)
         image = decode_image(encoded, f"{IMAGES}: {entry.key}", upright=False)
         return image[..., ::-1] if self.channel_order == "bgr" else image
+
+    def encoded_image(self, entry: Entry) -> bytes:
+        """The entry's picture as it is stored.
+
+        Raises:
+            BrokenEntry: missing.
+        """
+        return self._value(IMAGES, entry.key, "image missing")
+
+    def encoded_labels(self, mask_id: str) -> tuple[bytes, bytes]:
+        """The left and the right hand's labels as they are stored.
+
+        Raises:
+            BrokenEntry: missing.
+        """
+        left, right = (self._value(LABELS, f"{mask_id}__{suffix}", "labels missing") for suffix in HAND_SUFFIXES)
+        return left, right
 
     def labels(self, mask_id: str) -> np.ndarray:
         """Both hands' labels, (2, H, W) uint8 of 0..16, left hand first.

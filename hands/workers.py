@@ -1,6 +1,8 @@
 """Work by several processes, its results in order."""
 
+import contextlib
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -39,3 +41,19 @@ def in_order(work: Callable[[Task], Result], tasks: Iterator[Task], workers: int
         raise InvalidInput("A worker process was killed, most likely for want of memory; give fewer workers.") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def single_threaded_children() -> Iterator[None]:
+    """Processes started within use one thread each: faster together, and sums are added up in one order everywhere."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

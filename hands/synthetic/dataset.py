@@ -4,9 +4,7 @@ Every frame draws from its own generator, seeded by the set's seed, the split an
 neither the number of workers nor the order of work can show in it.
 """
 
-import contextlib
 import multiprocessing
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -28,6 +26,7 @@ from hands.synthetic.scene import (
     sample_station,
     sample_subject,
 )
+from hands.workers import single_threaded_children
 
 # Codes keep the generators of subjects, frames and cameras apart: numpy pads short seeds with zeros.
 SPLIT_CODES = {"train": 1_000_001, "val": 1_000_002, "test": 1_000_003}
@@ -146,7 +145,7 @@ def plan(config: SynthesisConfig) -> list[Job]:
 
 def _frames(config: SynthesisConfig) -> Iterator[EncodedFrame]:
     jobs = plan(config)
-    with _single_threaded_children(), multiprocessing.get_context("spawn").Pool(config.workers) as pool:
+    with single_threaded_children(), multiprocessing.get_context("spawn").Pool(config.workers) as pool:
         ids = sorted({job.subject for job in jobs})
         building = pool.imap(_build_subject, [(config.seed, subject) for subject in ids])
         subjects = dict(zip(ids, tqdm(building, total=len(ids), desc="subjects"), strict=True))
@@ -162,22 +161,6 @@ def _batches(jobs: list[Job]) -> Iterator[list[Job]]:
     for _, run in groupby(jobs, key=lambda job: (job.role, job.subject)):
         run = list(run)
         yield from (run[i : i + CHUNK] for i in range(0, len(run), CHUNK))
-
-
-@contextlib.contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Processes started within use one thread each: faster together, and sums are added up in one order everywhere."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _build_subject(task: tuple[int, int]) -> Subject:

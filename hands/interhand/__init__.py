@@ -1,0 +1,14 @@
+"""The public InterHand2.6M release, imported: pictures and annotations -> a data set in the raw layout.
+
+json_files  large JSON files read as streams, every field checked
+release     the release's folder: frames, cameras, joints, MANO fits
+selection   filters: which frames
+splits      train, val, test by subject or capture; paired and unpaired train frames
+mano_file   the licensed MANO files, read without executing anything in them
+mano        MANO's skinning in numpy
+mano_parts  which part every MANO face belongs to, from the model's own skinning; the sealed wrist
+labels      a hand's surface from its joints or from its MANO fit, rendered alone
+chunks      what a worker does: frames -> encoded pictures and labels
+staging     the unfinished import's folder, with which it goes on after an interruption
+importer    the whole import and its report
+"""
