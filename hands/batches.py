@@ -5,9 +5,9 @@ before: a run that continues at step k sees what an uninterrupted one would have
 """
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Iterator
 
 import numpy as np
 import torch

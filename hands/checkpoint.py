@@ -1,8 +1,8 @@
 """A network as two files, `network.json` and `weights.safetensors`: what rebuilds it for training, and nothing executable."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import torch
 from safetensors import SafetensorError

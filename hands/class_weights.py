@@ -1,7 +1,7 @@
 """Cross-entropy weights of the 17 classes, the same for both hands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 

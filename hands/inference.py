@@ -1,7 +1,7 @@
 """Batched prediction: shared by the training steps' evaluation, `evaluate`, `predict` and the served model."""
 
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Callable, Iterator
 
 import numpy as np
 import torch

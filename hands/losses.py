@@ -5,7 +5,7 @@ laid out as rows of 17 logits, which is how channels_last networks write them: n
 """
 
 import math
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F

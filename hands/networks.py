@@ -169,7 +169,8 @@ def _build_body(spec: NetworkSpec, encoder_weights: str | None) -> nn.Module:
 def _move_head_to_half_resolution(body: nn.Module, spec: NetworkSpec) -> None:
     if spec.architecture != "unet" or len(spec.decoder_channels) < 2:
         raise InvalidInput(
-            f"head_stride 2 is for unet with decoder_channels, found {spec.architecture} with {spec.decoder_channels}; use head_stride 1."
+            f"head_stride 2 is for unet with decoder_channels, found {spec.architecture} with {spec.decoder_channels}; "
+            f"use head_stride 1."
         )
     body.decoder.blocks = body.decoder.blocks[:-1]
     body.segmentation_head = smp.base.SegmentationHead(

@@ -1,6 +1,6 @@
 """Pictures for people: overlays, frames in rows, learning curves, confusion matrices."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import matplotlib
 
@@ -88,10 +88,10 @@ def learning_curves(history: Sequence[tuple[int, dict[str, float]]]) -> Figure:
     ]
     groups = [(title, names) for title, names in groups if names]
     figure, axes = plt.subplots(1, len(groups), figsize=(6 * len(groups), 4.2), squeeze=False, layout="constrained")
-    for axis, (title, names) in zip(axes[0], groups):
+    for axis, (title, names) in zip(axes[0], groups, strict=True):
         for name in names:
             points = [(epoch, metrics[name]) for epoch, metrics in history if name in metrics]
-            axis.plot(*zip(*points), marker="o", markersize=3, label=name)
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
@@ -107,12 +107,12 @@ def confusion_figure(confusion: np.ndarray) -> Figure:
     """Row-normalised confusion matrices of both hands from (2, 17, 17) counts."""
     shares = confusion / np.maximum(confusion.sum(axis=2, keepdims=True), 1)
     figure, axes = plt.subplots(1, len(HANDS), figsize=(17, 8), layout="constrained")
-    for axis, hand, values in zip(axes, HANDS, shares):
+    for axis, hand, values in zip(axes, HANDS, shares, strict=True):
         picture = axis.imshow(values, vmin=0, vmax=1, cmap="viridis")
         axis.set_xticks(range(NUM_CLASSES), PART_NAMES, rotation=90, fontsize=8)
         axis.set_yticks(range(NUM_CLASSES), PART_NAMES, fontsize=8)
         axis.set(title=f"{hand} hand", xlabel="predicted", ylabel="ground truth")
-        for row, column in zip(*np.nonzero(values >= 0.05)):
+        for row, column in zip(*np.nonzero(values >= 0.05), strict=True):
             shade = "black" if values[row, column] > 0.6 else "white"
             axis.text(column, row, f"{values[row, column]:.2f}"[1:] if values[row, column] < 0.995 else "1",
                       ha="center", va="center", fontsize=6, color=shade)  # fmt: skip
@@ -125,7 +125,7 @@ def part_table(scores: Scores) -> dict[str, list]:
     """Columns for a table of parts 1..16: pixels of ground truth and IoU, per hand and together."""
     confusion = torch.from_numpy(scores.confusion)
     columns = {"id": list(range(1, NUM_CLASSES)), "part": list(PART_NAMES[1:])}
-    for hand, counts in zip(HANDS, confusion):
+    for hand, counts in zip(HANDS, confusion, strict=True):
         columns[f"iou_{hand}"] = part_iou(counts).tolist()
         columns[f"pixels_{hand}"] = counts.sum(1)[1:].tolist()
     columns["iou"] = part_iou(confusion.sum(0)).tolist()

@@ -33,9 +33,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(n: int, size: int = SIZE, side: int = SIDE, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Unflipped maps (N, 2, 3) in units of the box's half side, and the same with flips."""
     flips = torch.zeros(n, dtype=torch.bool)
-    plain, flipped = (
-        _crop_transforms(n, side, size, which, seeded_generator(seed)) * side / size for which in (flips, ~flips)
-    )
+    plain, flipped = (_crop_transforms(n, side, size, which, seeded_generator(seed)) * side / size for which in (flips, ~flips))
     return plain, flipped
 
 
@@ -237,7 +235,7 @@ def test_colours_stay_in_range():
 def test_same_seed_same_crops_other_seed_others():
     records = random_records(4)
     first, again, other = (augment(records, SIZE, seeded_generator(seed), ALONE) for seed in (3, 3, 4))
-    assert all(torch.equal(a, b) for a, b in zip(first, again))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0]) and not torch.equal(first[1], other[1])
 
 

@@ -42,7 +42,7 @@ def test_prediction_does_not_depend_on_the_batch(tiny_packed: PackedSet, batch_s
     wanted = np.array([7, 0, 3, 11, 5])
     batches = list(predict_subset(network, train, wanted, batch_size, nullcontext))
     assert np.concatenate([indices for indices, *_ in batches]).tolist() == wanted.tolist()
-    images, truth, predicted = (torch.cat(parts) for parts in list(zip(*batches))[1:])
+    images, truth, predicted = (torch.cat(parts) for parts in list(zip(*batches, strict=True))[1:])
     expected_images, expected_truth = centre(train.read(wanted), 32)
     assert torch.equal(images, expected_images) and torch.equal(truth, expected_truth)
     with torch.no_grad():
@@ -87,9 +87,7 @@ def test_shards_score_their_shares(tiny_packed: PackedSet):
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_a_process_without_a_picture_scores_nothing(tiny_packed: PackedSet):
-    scores, mious = score_subset(
-        guessing_network(), reader(tiny_packed, "test"), 4, nullcontext, Shard(5, 6), progress=False
-    )
+    scores, mious = score_subset(guessing_network(), reader(tiny_packed, "test"), 4, nullcontext, Shard(5, 6), progress=False)
     assert len(mious) == 0 and scores.confusion.sum() == 0 and np.isnan(scores.values["miou"])
 
 

@@ -1,7 +1,7 @@
 """The three training steps: who learns from what, who must not, and that a seed fixes everything."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Callable
 
 import pytest
 import torch
@@ -21,9 +21,7 @@ from hands.pseudo_labels import pseudo_labels
 from hands.training import Learner, ScheduleConfig
 
 CPU = torch.device("cpu")
-SCHEDULE = ScheduleConfig(
-    seed=0, epochs=2, batch_size=4, lr=5e-3, lr_schedule="cosine", ema_decay=0.9, eval_every=1
-)
+SCHEDULE = ScheduleConfig(seed=0, epochs=2, batch_size=4, lr=5e-3, lr_schedule="cosine", ema_decay=0.9, eval_every=1)
 PAIRED = Phase2PairedConfig(SCHEDULE, 0.1, "one_hot", update_discriminator=True, d_lr=1e-3, memory_format="contiguous")
 ONES = 17 * [1.0]
 
@@ -44,9 +42,7 @@ def one_process() -> Fabric:
 
 def small_network(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 5, padding=2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 34, 3, padding=1)
-    )
+    return nn.Sequential(nn.Conv2d(3, 16, 5, padding=2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 34, 3, padding=1))
 
 
 def new_discriminator() -> Discriminator:

@@ -15,9 +15,7 @@ from hands.packed import PackedSet
 from hands.training import Diverged, Learner, ScheduleConfig, fit
 
 CPU = torch.device("cpu")
-SCHEDULE = ScheduleConfig(
-    seed=0, epochs=4, batch_size=4, lr=0.01, lr_schedule="constant", ema_decay=0.0, eval_every=1
-)
+SCHEDULE = ScheduleConfig(seed=0, epochs=4, batch_size=4, lr=0.01, lr_schedule="constant", ema_decay=0.0, eval_every=1)
 
 
 class Notebook:
@@ -156,9 +154,7 @@ def test_running_average_takes_batch_norm_along():
         before = learner.evaluated.running_mean.clone()
         learner.update(learner.forward(torch.randn(4, 2, 3, 3) + 5).square().mean())
     keep = 2 / 11
-    torch.testing.assert_close(
-        learner.evaluated.running_mean, keep * before + (1 - keep) * learner.network.running_mean
-    )
+    torch.testing.assert_close(learner.evaluated.running_mean, keep * before + (1 - keep) * learner.network.running_mean)
     assert learner.evaluated.num_batches_tracked == 2
 
 

@@ -1,6 +1,6 @@
 """Trains on a tiny packed set in as many processes as asked for and says what came out, as JSON.
 
-    python tests/two_processes.py <packed folder> <processes> <out.json>
+python tests/two_processes.py <packed folder> <processes> <out.json>
 """
 
 import json
@@ -21,9 +21,7 @@ from hands.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
 from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
 from hands.training import ScheduleConfig
 
-SCHEDULE = ScheduleConfig(
-    seed=0, epochs=5, batch_size=4, lr=5e-3, lr_schedule="constant", ema_decay=0.0, eval_every=1
-)
+SCHEDULE = ScheduleConfig(seed=0, epochs=5, batch_size=4, lr=5e-3, lr_schedule="constant", ema_decay=0.0, eval_every=1)
 
 
 class Notebook:
