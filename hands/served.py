@@ -120,7 +120,10 @@ def _box(box, picture: np.ndarray, name: str) -> tuple[float, float, float, floa
     numbers = np.asarray(box, dtype=object).ravel().tolist() if isinstance(box, (list, np.ndarray)) else None
     if numbers is None or len(numbers) != 4 or any(type(number) not in (int, float) for number in numbers):
         raise InvalidInput(f"{name} is {str(box)[:60]}; expected four numbers x, y, w, h.")
-    return square(check_box([float(number) for number in numbers], name))
+    try:
+        return square(check_box([float(number) for number in numbers], name))
+    except OverflowError as error:
+        raise InvalidInput(f"{name} has a number beyond any picture; correct it.") from error
 
 
 def _to_base64(labels: np.ndarray) -> str:

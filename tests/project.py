@@ -1,7 +1,9 @@
 """Runs entry points as MLproject does, against a tracking store of their own."""
 
+import importlib
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,9 @@ import mlflow
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner, Result
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from hands.discriminator import Discriminator
 from hands.networks import HandsNetwork, network_spec
@@ -40,6 +44,25 @@ def arguments(entry_point: str, **overrides: object) -> list[str]:
     values = {name: field.get("default", "") for name, field in ENTRY_POINTS[entry_point]["parameters"].items()}
     assert set(overrides) <= set(values)
     return [f"--{name}={value}" for name, value in (values | overrides).items()]
+
+
+def invoke(entry_point: str, **overrides: object) -> Result:
+    """Runs an entry point in this process, as its command line does."""
+    handler = signal.getsignal(signal.SIGTERM)
+    main = importlib.import_module(f"entrypoints.{entry_point}").main
+    try:
+        return CliRunner().invoke(main, arguments(entry_point, **overrides))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def newest_run(client: MlflowClient) -> Run:
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    return client.search_runs([experiment], order_by=["attributes.start_time DESC"], max_results=1)[0]
+
+
+def artifact_paths(client: MlflowClient, run: Run, folder: str | None = None) -> set[str]:
+    return {item.path for item in client.list_artifacts(run.info.run_id, folder)}
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -1,0 +1,142 @@
+"""The entry point `predict`: a folder of pictures, a split, the test split."""
+
+import csv
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from entrypoints.predict import N_PREVIEWS
+from hands.tracking import ROOT
+from tests.project import artifact_paths, invoke, newest_run
+
+REAL_FRAMES = ROOT.parent / "shared" / "real-frames"
+SHAPES = {"upright.png": (90, 60, 3), "lying.jpg": (40, 100, 3), "grey.png": (64, 64), "tiny.png": (9, 7, 3)}
+BOXES = {"upright.png": [5, 20, 50, 50], "grey.png": [-10, 0, 40, 30]}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of pictures of several sizes, in colour and grey, and a file that is none."""
+    folder = tmp_path_factory.mktemp("my pictures")
+    generator = np.random.default_rng(0)
+    for name, shape in SHAPES.items():
+        Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture
+def predict(store, logged, tmp_path):
+    """Runs the entry point with the small network; the folder it wrote."""
+
+    def run(**overrides: object):
+        result = invoke("predict", model=logged.g2_uri, out_dir=tmp_path / "out dir", **overrides)
+        assert result.exit_code == 0, result.output
+        return tmp_path / "out dir"
+
+    return run
+
+
+def labels_of(folder, name: str) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(folder / "labels" / f"{name}__{hand}.png")) for hand in "lr"])
+
+
+def test_every_picture_gets_labels_of_its_own_size(predict, pictures, store):
+    folder = predict(images=pictures)
+    for name, shape in SHAPES.items():
+        labels = labels_of(folder, name)
+        assert labels.shape == (2, *shape[:2]) and labels.dtype == np.uint8 and labels.max() <= 16
+        overlay = Image.open(folder / "overlays" / f"{name}.png")
+        assert overlay.size == (2 * shape[1], shape[0])
+    assert len(list((folder / "labels").iterdir())) == 2 * len(SHAPES)
+    run = newest_run(store)
+    assert artifact_paths(store, run, "overlays") == {f"overlays/{name}.png" for name in SHAPES}
+    assert run.data.tags["hands.output.predictions"] == str(folder)
+
+
+def write_json(file, boxes) -> None:
+    file.write_text(json.dumps(boxes))
+
+
+def write_csv(file, boxes) -> None:
+    with file.open("w", newline="") as lines:
+        csv.writer(lines).writerows([["file", "x", "y", "w", "h"], *([name, *box] for name, box in boxes.items())])
+
+
+@pytest.mark.parametrize(("name", "write"), [("boxes.json", write_json), ("boxes.csv", write_csv)])
+def test_with_boxes_nothing_is_painted_outside_of_them(predict, pictures, tmp_path, name, write):
+    write(tmp_path / name, BOXES)
+    folder = predict(images=pictures, boxes=tmp_path / name)
+    assert len(list((folder / "labels").iterdir())) == 2 * len(BOXES)
+    labels = labels_of(folder, "upright.png")
+    assert labels[:, 20:70, 5:55].any()
+    labels[:, 20:70, 5:55] = 0
+    assert not labels.any()
+    assert labels_of(folder, "grey.png").shape == (2, 64, 64)
+
+
+@pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason="the real frames are not part of the project")
+def test_real_frames(predict):
+    folder = predict(images=REAL_FRAMES)
+    for file in REAL_FRAMES.glob("*.jpg"):
+        width, height = Image.open(file).size
+        assert labels_of(folder, file.name).shape == (2, height, width)
+
+
+def test_a_split_is_written_by_path(predict, tiny_packed, store):
+    folder = predict(packed_dir=tiny_packed.folder, split="val")
+    subset = tiny_packed.subset("val")
+    for path in subset.paths:
+        assert labels_of(folder, path).shape == (2, subset.size, subset.size)
+        assert (folder / "overlays" / f"{path}.png").is_file()
+    assert "predicted_val.png" in artifact_paths(store, newest_run(store))
+    assert len(subset) < N_PREVIEWS
+
+
+def test_the_test_split_becomes_the_submission_archive(predict, tiny_packed):
+    folder = predict(packed_dir=tiny_packed.folder, split="test")
+    with tarfile.open(folder / "test.lmdb.tar.gz") as archive:
+        assert {"test.lmdb", "test.lmdb/data.mdb", "test.lmdb/im_path.pt"} <= set(archive.getnames())
+        paths = archive.extractfile("test.lmdb/im_path.pt").read()
+    assert all(f"{path}.jpg".encode() in paths for path in tiny_packed.subset("test").paths)
+
+
+def test_labels_do_not_depend_on_the_batch(store, logged, tiny_packed, tmp_path):
+    for size in (1, 64):
+        result = invoke(
+            "predict", model=logged.g2_uri, packed_dir=tiny_packed.folder, split="val", out_dir=tmp_path / str(size),
+            eval_batch_size=size, precision="32-true",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    for path in tiny_packed.subset("val").paths:
+        same = labels_of(tmp_path / "1", path) == labels_of(tmp_path / "64", path)
+        assert same.mean() > 0.999
+
+
+def test_a_failed_prediction_leaves_no_folder(store, logged, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(b"no picture")
+    result = invoke("predict", model=logged.g2_uri, images=pictures, out_dir=tmp_path / "out")
+    assert result.exit_code == 1 and "a.png" in result.output
+    assert list(tmp_path.iterdir()) == [pictures]
+
+
+def test_overlays_are_pictures_of_both_hands(predict, pictures):
+    folder = predict(images=pictures)
+    overlay = np.asarray(Image.open(folder / "overlays" / "upright.png.png"))
+    left, right = np.split(overlay, 2, axis=1)
+    picture = np.asarray(Image.open(pictures / "upright.png"))
+    for part, labels in zip((left, right), labels_of(folder, "upright.png"), strict=True):
+        assert np.array_equal(part[labels == 0], picture[labels == 0])
+        assert labels.any() and not np.array_equal(part[labels > 0], picture[labels > 0])
+
+
+def test_output_is_readable_by_others(predict, pictures):
+    folder = predict(images=pictures)
+    assert folder.stat().st_mode & 0o055
+    assert io.BytesIO((folder / "labels" / "tiny.png__l.png").read_bytes()).getvalue()
