@@ -108,6 +108,10 @@ TYPES = {
     "precision": (click.Choice(["auto", "bf16-mixed", "16-mixed", "32-true"]), "auto: bf16 where the processor has it"),
     "memory_format": (click.Choice(["auto", "channels_last", "contiguous"]), "layout of the networks' tensors"),
     "data_residency": (click.Choice(["disk", "device"]), "where the packed set is read from while training"),
+    # checkpoints
+    "checkpoint_dir": (TEXT, "folder for the checkpoints of training steps, on a disk that a restarted job sees"),
+    "checkpoint_minutes": (NUMBER, "minutes between checkpoints within an epoch; each epoch's end has one too"),
+    "resume": (TEXT, "run id of a broken-off run of this step to go on with, or latest; empty to start anew"),
     # evaluation and prediction
     "split": (TEXT, "subset of the packed set: val, minival, test, train, minitrain or trainval"),
     "eval_batch_size": (POSITIVE, "pictures of a forward pass"),
@@ -143,6 +147,7 @@ CLASS_WEIGHTS = (
     "fingers_factor",
 )
 LOSS = ("ce_weight", "dice_weight", "loss", "dice_alpha", *CLASS_WEIGHTS)
+CHECKPOINT = ("checkpoint_dir", "checkpoint_minutes", "resume")
 ONE_DEVICE = ("accelerator", "precision", "memory_format", "data_residency")
 DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "precision", "memory_format", "data_residency")
 SYNTHESIS = (
@@ -155,7 +160,7 @@ PIPELINE = (
     "phase1_epochs", "round1_init_epochs", "round1_paired_epochs", "round2_init_epochs", "round2_paired_epochs",
     "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
     "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *DEVICES,
-    "eval_batch_size", "registered_model",
+    "checkpoint_dir", "checkpoint_minutes", "eval_batch_size", "registered_model",
 )  # fmt: skip
 SWEEP = (
     "space", "study_name", "storage", "n_trials", "n_workers", "sampler", "pruner", "heartbeat_interval",

@@ -6,11 +6,11 @@ Produces: the models `g1` and `discriminator`, per-epoch metrics, learning curve
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE, entry_point
+from entrypoints.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE, entry_point
 
 
 @entry_point(
-    *DATA, "unpaired", *SCHEDULE, "g1", "g1_model", "encoder_weights", "adv_input", "d_lr", *CLASS_WEIGHTS, *DEVICES
+    *DATA, "unpaired", *SCHEDULE, "g1", "g1_model", "encoder_weights", "adv_input", "d_lr", *CLASS_WEIGHTS, *DEVICES, *CHECKPOINT
 )
 def main(params: SimpleNamespace) -> None:
     """Trains G1 on the paired set, and D on the side."""
@@ -27,7 +27,7 @@ def main(params: SimpleNamespace) -> None:
         d = Discriminator()
         data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
         weights = torch.from_numpy(ce_class_weights(params, step.packed))
-        best = fit_phase1(step.fabric, config, data, g1, d, weights, step.recorder)
+        best = fit_phase1(step.fabric, config, data, g1, d, weights, step.recorder, step.checkpoint)
         step.recorder.finish({"g1": g1, "discriminator": d}, size, best)
 
 

@@ -6,12 +6,12 @@ Produces: the model `g2`, per-epoch metrics, learning curves, pictures of valida
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import DEVICES, LOSS, SCHEDULE, entry_point
+from entrypoints.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE, entry_point
 
 
 @entry_point(
     "packed_dir", "unpaired_split", "val_split", *SCHEDULE, "g1_model", "g2", "g2_model", "encoder_weights",
-    "drop_fraction", *LOSS, *DEVICES,
+    "drop_fraction", *LOSS, *DEVICES, *CHECKPOINT,
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on G1's confident labels of unpaired pictures."""
@@ -25,7 +25,7 @@ def main(params: SimpleNamespace) -> None:
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
         data = Phase2InitData(step.reader(params.unpaired_split), step.val)
         loss = segmentation_loss(params, step.packed)
-        best = fit_phase2_init(step.fabric, config, data, g1, g2, loss, step.recorder)
+        best = fit_phase2_init(step.fabric, config, data, g1, g2, loss, step.recorder, step.checkpoint)
         step.recorder.finish({"g2": g2}, size, best)
 
 

@@ -6,12 +6,12 @@ Produces: the model `g2` (and `discriminator` with update_discriminator), per-ep
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import DATA, DEVICES, LOSS, SCHEDULE, entry_point
+from entrypoints.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE, entry_point
 
 
 @entry_point(
     *DATA, "unpaired", *SCHEDULE, "g2", "g2_model", "encoder_weights", "d_model", "adv_weight", "adv_input",
-    "update_discriminator", "d_lr", *LOSS, *DEVICES,
+    "update_discriminator", "d_lr", *LOSS, *DEVICES, *CHECKPOINT,
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on the paired set with cross-entropy, Dice and the adversarial term."""
@@ -29,7 +29,7 @@ def main(params: SimpleNamespace) -> None:
         masks = step.mask_reader(params.unpaired) if params.update_discriminator else None
         data = Phase2PairedData(step.reader(params.train_split), masks, step.val)
         loss = segmentation_loss(params, step.packed)
-        best = fit_phase2_paired(step.fabric, config, data, g2, d, loss, step.recorder)
+        best = fit_phase2_paired(step.fabric, config, data, g2, d, loss, step.recorder, step.checkpoint)
         step.recorder.finish({name: {"g2": g2, "discriminator": d}[name] for name in names}, size, best)
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import mlflow
 
 from entrypoints.checks import check_recipe
-from entrypoints.parameters import PIPELINE, entry_point
+from entrypoints.parameters import CHECKPOINT, PIPELINE, entry_point
 from entrypoints.processes import call, declared, run_step, start_server
 from hands import tracking
 from hands.errors import InvalidInput
@@ -87,7 +87,7 @@ def step(params: SimpleNamespace, entry_point: str, name: str, **given: object) 
         if parameter != "out_dir"
     }
     fingerprint = data_fingerprint(Path(values["data_dir"])) if "data_dir" in values else ""
-    key = tracking.step_key(entry_point, values, fingerprint)
+    key = tracking.step_key(entry_point, {name: values[name] for name in values if name not in CHECKPOINT}, fingerprint)
     if "out_dir" in declared(entry_point):
         values["out_dir"] = str(Path(params.work_dir).resolve() / f"{entry_point}-{key[:12]}")
     return run_step(entry_point, name, values, key)

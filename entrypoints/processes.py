@@ -5,9 +5,11 @@ a short step on a small machine. Here a fork server imports them once and every 
 `python -m entrypoints.<name>` in its own run, and ends like any process.
 """
 
+import ctypes
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from typing import Callable
@@ -18,6 +20,7 @@ import yaml
 from hands import tracking
 from hands.errors import InvalidInput
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 GRACE_S = 60  # for a step to end its run once it was told to stop
 
 _server = multiprocessing.get_context("forkserver")
@@ -43,7 +46,9 @@ def call(function: Callable[..., None], *arguments: object) -> None:
 
 
 def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) -> dict[str, str]:
-    """Runs a step as a child run of the active one, or finds a finished one with the same key; returns its outputs.
+    """Runs a step as a child run of the active one; returns its outputs.
+
+    A finished run with the same key is reused; one that was broken off goes on from its checkpoint.
 
     Raises:
         InvalidInput: the step failed; its own message stands above, and in its run.
@@ -53,8 +58,15 @@ def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) 
         print(f"== {run_name}: reused from run {finished.info.run_id}", flush=True)
         mlflow.set_tag(f"hands.reused.{run_name}", finished.info.run_id)
         return tracking.outputs(finished.info.run_id)
-    run_id = tracking.create_step_run(entry_point, run_name, key)
-    print(f"== {run_name}: run {run_id}", flush=True)
+    broken_off = tracking.find_unfinished(key, params["checkpoint_dir"]) if "checkpoint_dir" in params else None
+    if broken_off is not None:
+        run_id = broken_off
+        tracking.adopt_step_run(run_id)
+        params = params | {"resume": run_id}
+        print(f"== {run_name}: run {run_id} goes on", flush=True)
+    else:
+        run_id = tracking.create_step_run(entry_point, run_name, key)
+        print(f"== {run_name}: run {run_id}", flush=True)
     arguments = [f"--{name}={value}" for name, value in params.items()]
     environment = {
         "MLFLOW_RUN_ID": run_id,
@@ -86,6 +98,8 @@ def _stop(process: multiprocessing.Process) -> None:
 
 
 def _run(entry_point: str, arguments: list[str], environment: dict[str, str]) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a pipeline that is killed takes its step along
     os.environ.update(environment)
     sys.argv = [entry_point, *arguments]
     runpy.run_module(f"entrypoints.{entry_point}", run_name="__main__", alter_sys=True)

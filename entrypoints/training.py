@@ -1,7 +1,9 @@
 """What phase1, phase2_init and phase2_paired share between parsing and their fit."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Iterator
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 
+from entrypoints.parameters import CHECKPOINT
 from hands import tracking
 from hands.batches import RecordReader
 from hands.class_weights import ClassWeightConfig, class_weights
@@ -24,6 +27,7 @@ from hands.inference import predict_subset
 from hands.phase1 import Phase1Config
 from hands.phase2_init import Phase2InitConfig
 from hands.phase2_paired import Phase2PairedConfig
+from hands.resume import TrainingCheckpoint
 from hands.training import Recorder, ScheduleConfig
 
 VAL_PICTURES = 8
@@ -145,6 +149,7 @@ class Session:
     residency: str
     val: RecordReader
     recorder: Recorder
+    checkpoint: TrainingCheckpoint
 
     def reader(self, subset: str) -> RecordReader:
         return RecordReader(self.packed.subset(subset), self.residency, self.fabric.device)
@@ -156,22 +161,39 @@ class Session:
 
 @contextmanager
 def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, ...]) -> Iterator[Session]:
-    """Starts the processes and, in the first one, the MLflow run."""
+    """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names."""
+    resumed = tracking.run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
     packed = PackedSet.open(params.packed_dir)
     fabric = create_fabric(device_config(params))
     fabric.launch()
     val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
+    fingerprint = checkpoint_fingerprint(params, packed)
     if fabric.global_rank != 0:
-        yield Session(fabric, packed, params.data_residency, val, SilentRecorder())
+        folder = Path(params.checkpoint_dir) / resumed if resumed else None
+        checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
+        yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
         return
-    with tracking.run(entry_point, vars(params)):
+    with tracking.run(entry_point, vars(params), resumed) as active:
+        folder = Path(params.checkpoint_dir) / active.info.run_id
+        checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
+        checkpoint.claim()
         dataset = tracking.log_dataset(packed, "training")
         recorder = tracking.StepRecorder(dataset, model_names, lambda network: val_picture(fabric, network, val))
         try:
-            yield Session(fabric, packed, params.data_residency, val, recorder)
+            yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
+        except KeyboardInterrupt:
+            raise  # the models stay pending: the run may go on
         except BaseException:
             recorder.abandon()
             raise
+        checkpoint.remove()
+
+
+def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:
+    """What a checkpoint and the run that goes on from it must share: parameters that change results, and the data."""
+    elsewhere = (*CHECKPOINT, "packed_dir")
+    content = {name: value for name, value in vars(params).items() if name not in elsewhere} | {"data": packed.manifest.digest}
+    return json.dumps(content, sort_keys=True)
 
 
 class SilentRecorder:
@@ -180,6 +202,8 @@ class SilentRecorder:
     def epoch(self, epoch, metrics) -> None: ...
 
     def evaluated(self, epoch, network, is_best) -> None: ...
+
+    def restore(self, history) -> None: ...
 
     def finish(self, networks, size, best) -> None: ...
 

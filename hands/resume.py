@@ -4,7 +4,9 @@ A checkpoint is one file of tensors, numbers and texts, `last.pt`, written to a 
 disk and renamed: at every moment the folder holds a whole checkpoint, the previous one until the new one is there.
 """
 
+import fcntl
 import os
+import shutil
 import signal
 import time
 import warnings
@@ -16,7 +18,8 @@ import torch
 from hands.errors import InvalidInput
 
 FORMAT = 1
-FILE = "last.pt"
+FILE, LOCK = "last.pt", ".lock"
+CLAIM_S = 30
 
 
 class TrainingCheckpoint:
@@ -33,6 +36,26 @@ class TrainingCheckpoint:
         self.minutes = minutes
         self.fingerprint = fingerprint
         self._written = time.monotonic()
+
+    def claim(self) -> None:
+        """Makes this process the one that trains the run; waits a while for a predecessor that is about to end.
+
+        Raises:
+            InvalidInput: another process is training it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / LOCK).open("w")
+        deadline = time.monotonic() + CLAIM_S
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it with the process
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise InvalidInput(
+                        f"another process is training the run of {self.folder}; wait for it, or stop it first."
+                    ) from error
+                time.sleep(1)
 
     def due(self) -> bool:
         return self.folder is not None and time.monotonic() - self._written >= 60 * self.minutes
@@ -86,8 +109,8 @@ class TrainingCheckpoint:
 
     def remove(self) -> None:
         """The step is finished: its result is a logged model."""
-        if self.folder is not None and (self.folder / FILE).exists():
-            (self.folder / FILE).unlink()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Stopped(KeyboardInterrupt):

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Callable, Iterator
 import mlflow
 import numpy as np
 import pandas as pd
+import psutil
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import LoggedModelStatus, Metric, Run
+from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
@@ -39,6 +40,9 @@ if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what res
 ROOT = Path(__file__).resolve().parent.parent
 SERVED_MODEL = ROOT / "hands" / "served.py"
 GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that are given none: bold-fish-123
+PROCESS_TAG, RESUMES_TAG = "hands.process", "hands.resumes"
+ENTRY_POINT_TAG = "hands.entry_point"
+LOGGED_MODEL_TAG = "hands.logged_model."
 STEP_KEY_TAG = "hands.step_key"
 FAILURE_TAG = "hands.failure"
 OUTPUT_TAG = "hands.output."
@@ -93,13 +97,21 @@ REQUESTS = {"segmentation": segmentation_request, "discriminator": discriminator
 
 
 @contextmanager
-def run(entry_point: str, params: dict[str, object]) -> Iterator[mlflow.ActiveRun]:
+def run(entry_point: str, params: dict[str, object], resumed: str | None = None) -> Iterator[mlflow.ActiveRun]:
     """The MLflow run of an entry point: parameters, environment, system metrics.
 
     It ends FAILED with the reason on an error, and KILLED when it was interrupted (Ctrl-C, SIGTERM).
+
+    Args:
+        resumed: the run that goes on; the one that `mlflow run` has made for this call then only points to it.
     """
-    with mlflow.start_run(log_system_metrics=True) as active:
+    if resumed:
+        _point_to(resumed)
+    with mlflow.start_run(run_id=resumed, log_system_metrics=True) as active:
         try:
+            mlflow.set_tags({PROCESS_TAG: this_process(), ENTRY_POINT_TAG: entry_point})
+            if resumed:
+                MlflowClient().set_tag(resumed, FAILURE_TAG, "")
             if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
                 MlflowClient().update_run(active.info.run_id, name=entry_point)
             # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
@@ -112,6 +124,31 @@ def run(entry_point: str, params: dict[str, object]) -> Iterator[mlflow.ActiveRu
             if isinstance(error, KeyboardInterrupt):
                 mlflow.end_run("KILLED")  # MLflow itself would say FAILED
             raise
+
+
+def _point_to(resumed: str) -> None:
+    pointer = os.environ.pop("MLFLOW_RUN_ID", resumed)
+    if pointer != resumed:
+        MlflowClient().set_tag(pointer, RESUMES_TAG, resumed)
+        MlflowClient().update_run(pointer, name=f"resumes {resumed[:8]}")
+
+
+def this_process() -> str:
+    """Names this process among all that ever were: host, process id, start time."""
+    process = psutil.Process()
+    return f"{platform.node()} {process.pid} {process.create_time()}"
+
+
+def end_dead_runs() -> None:
+    """Ends, as KILLED, runs of this machine that still say RUNNING though their process is gone (kill -9, a crash)."""
+    for found in mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"attributes.status = 'RUNNING' and tags.`{PROCESS_TAG}` LIKE '{platform.node()} %'",
+        output_format="list",
+    ):
+        _, pid, created = found.data.tags[PROCESS_TAG].rsplit(" ", 2)
+        if not psutil.pid_exists(int(pid)) or str(psutil.Process(int(pid)).create_time()) != created:
+            MlflowClient().set_terminated(found.info.run_id, "KILLED")
 
 
 def environment() -> dict:
@@ -175,21 +212,27 @@ class StepRecorder:
     """
 
     def __init__(self, dataset: MetaDataset, model_names: tuple[str, ...], draw: Callable):
-        run_id = mlflow.active_run().info.run_id
         self.dataset = dataset
         self.draw = draw
         self.history = []
-        self.models = {
-            name: mlflow.initialize_logged_model(name=name, source_run_id=run_id, model_type="pyfunc")
-            for name in model_names
-        }
+        active = MlflowClient().get_run(mlflow.active_run().info.run_id)
+        self.models = {name: _logged_model(active, name) for name in model_names}
+        epochs = MlflowClient().get_metric_history(active.info.run_id, "train/loss_total")
+        self.logged_epoch = max((metric.step for metric in epochs), default=0)  # above 0 where a run goes on
+
+    def restore(self, history: list[tuple[int, dict[str, float]]]) -> None:
+        """The epochs before those that a resumed run reports."""
+        self.history = list(history)
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Every epoch is logged once, also one that is trained again because the checkpoint is from before it."""
         self.history.append((epoch, metrics))
-        self._log(metrics, epoch)
+        if epoch > self.logged_epoch:
+            self._log(metrics, epoch)
 
     def evaluated(self, epoch: int, network: "nn.Module", is_best: bool) -> None:
-        mlflow.log_image(self.draw(network), key=VAL_FRAMES, step=epoch)
+        if epoch > self.logged_epoch:
+            mlflow.log_image(self.draw(network), key=VAL_FRAMES, step=epoch)
 
     def finish(self, networks: dict[str, "nn.Module"], size: int, best: dict[str, float]) -> dict[str, str]:
         """Logs the models, the learning curves and the best epoch's scores; returns each model's URI."""
@@ -197,7 +240,8 @@ class StepRecorder:
 
         mlflow.log_figure(learning_curves(self.history), "learning_curves.png")
         summary = {name.replace("val/", "best/"): value for name, value in best.items() if name.startswith("val/")}
-        self._log(summary | {"best/epoch": best["best_epoch"]}, int(best["best_epoch"]))
+        if "best/epoch" not in MlflowClient().get_run(mlflow.active_run().info.run_id).data.metrics:
+            self._log(summary | {"best/epoch": best["best_epoch"]}, int(best["best_epoch"]))
         uris = {name: log_network(network, name, size, self.models[name].model_id) for name, network in networks.items()}
         for name, uri in uris.items():
             log_output(f"{name}_model", uri)
@@ -214,6 +258,16 @@ class StepRecorder:
     def _model_id_of(self, metric: str) -> str:
         names = list(self.models)
         return self.models[names[-1] if metric in METRICS_OF_D else names[0]].model_id
+
+
+def _logged_model(active: Run, name: str) -> LoggedModel:
+    """The run's model of this name: the one that a run which goes on has begun, or a new one."""
+    known = active.data.tags.get(LOGGED_MODEL_TAG + name)
+    if known is not None:
+        return mlflow.get_logged_model(known)
+    model = mlflow.initialize_logged_model(name=name, source_run_id=active.info.run_id, model_type="pyfunc")
+    mlflow.set_tag(LOGGED_MODEL_TAG + name, model.model_id)
+    return model
 
 
 def log_network(network: "nn.Module", name: str, size: int, model_id: str) -> str:
@@ -317,6 +371,45 @@ def find_finished(key: str) -> Run | None:
     return next((run for run in found if all(map(_still_there, outputs(run.info.run_id).values()))), None)
 
 
+def find_unfinished(key: str, checkpoint_dir: str) -> str | None:
+    """The newest run of a step with this key that was broken off and left a checkpoint; its id."""
+    found = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"attributes.status != 'FINISHED' and tags.`{STEP_KEY_TAG}` = '{key}'",
+        output_format="list",
+    )
+    return next((run.info.run_id for run in found if _has_checkpoint(run.info.run_id, checkpoint_dir)), None)
+
+
+def run_to_resume(entry_point: str, resume: str, checkpoint_dir: str) -> str:
+    """The id of the run that `resume` names: a run id, or "latest" for the newest of this entry point with a checkpoint.
+
+    Raises:
+        InvalidInput: there is no such run, or it has no checkpoint.
+    """
+    if resume == "latest":
+        runs = mlflow.search_runs(
+            search_all_experiments=True,
+            filter_string=f"attributes.status != 'FINISHED' and tags.`{ENTRY_POINT_TAG}` = '{entry_point}'",
+            output_format="list",
+        )
+        found = next((run.info.run_id for run in runs if _has_checkpoint(run.info.run_id, checkpoint_dir)), None)
+        if found is None:
+            raise InvalidInput(f"no unfinished run of {entry_point} has a checkpoint in {checkpoint_dir}; start one without resume.")
+        return found
+    try:
+        MlflowClient().get_run(resume)
+    except MlflowException as error:
+        raise InvalidInput(f"resume is '{resume}', which is no run here; expected a run id, or latest.") from error
+    if not _has_checkpoint(resume, checkpoint_dir):
+        raise InvalidInput(f"run {resume} has no checkpoint in {checkpoint_dir}; give its checkpoint_dir, or start anew.")
+    return resume
+
+
+def _has_checkpoint(run_id: str, checkpoint_dir: str) -> bool:
+    return (Path(checkpoint_dir) / run_id / "last.pt").exists()
+
+
 def outputs(run_id: str) -> dict[str, str]:
     """What a step's log_output named."""
     tags = MlflowClient().get_run(run_id).data.tags
@@ -348,6 +441,11 @@ def create_step_run(entry_point: str, run_name: str, key: str) -> str:
     of_parent = MlflowClient().get_run(parent.run_id).data.tags
     tags |= {name: of_parent[name] for name in ("mlflow.source.git.commit", "mlflow.user") if name in of_parent}
     return MlflowClient().create_run(parent.experiment_id, run_name=run_name, tags=tags).info.run_id
+
+
+def adopt_step_run(run_id: str) -> None:
+    """Moves a run that goes on below the active one."""
+    MlflowClient().set_tag(run_id, "mlflow.parentRunId", mlflow.active_run().info.run_id)
 
 
 def end_step_run(run_id: str, status: str) -> None:
