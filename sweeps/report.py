@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hands.tracking import log_output
 from sweeps.space import Space
-from sweeps.study import FATE, FIRST, REASON, REPEATS, RUN_ID
+from sweeps.study import FATE, FIRST, REASON, REPEATS, RUN_ID, WORKER
 from sweeps.winner import BEST_PARAMS, winner_content
 
 TABLE = "trials.csv"
@@ -52,7 +52,7 @@ def epochs(trial: FrozenTrial) -> int:
 
 def trial_table(trials: list[FrozenTrial], space: Space) -> str:
     """CSV, one row a trial in their order: state, value, the weights it trained with, its run, and why it ended early."""
-    columns = ["trial", "state", "value", "epochs", "seconds", "first", *space.moved(), "repeats", "reason", "run_id"]
+    columns = ["trial", "state", "value", "epochs", "seconds", "first", *space.moved(), "repeats", "reason", "worker", "run_id"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -75,6 +75,7 @@ def _row(trial: FrozenTrial, space: Space) -> dict:
         "first": attrs.get(FIRST, False),
         "repeats": attrs.get(REPEATS, history[-1] if history else None),
         "reason": reason if trial.state == TrialState.FAIL else None,
+        "worker": attrs.get(WORKER),
         "run_id": attrs.get(RUN_ID),
         **(space.weights(trial.params) if known else {}),
     }

@@ -20,7 +20,7 @@ SQLITE_LOCK_TIMEOUT_S = 60
 DESCRIPTION = "hands.description"
 DESCRIPTION_TIMEOUT_S = 15
 # user attributes of a trial
-RUN_ID, FATE, REASON, FIRST, REPEATS = "run_id", "fate", "reason", "first", "repeats"
+RUN_ID, WORKER, FATE, REASON, FIRST, REPEATS = "run_id", "worker", "fate", "reason", "first", "repeats"
 FAILED, INTERRUPTED, SURPLUS = "failed", "interrupted", "surplus"
 
 

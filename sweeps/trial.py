@@ -5,6 +5,8 @@ and seed give the same scores there.
 """
 
 import math
+import os
+import socket
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,6 @@ from mlflow.data.dataset import Dataset
 from torch import nn
 
 from entrypoints.training import (
-    Session,
     fetched_network,
     one_device,
     phase2_init_config,
@@ -36,7 +37,7 @@ from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
 from hands.training import Diverged
 from sweeps.interruption import Interruption
 from sweeps.space import Space, suggest
-from sweeps.study import FAILED, FATE, FIRST, INTERRUPTED, REASON, REPEATS, RUN_ID, SURPLUS, surplus
+from sweeps.study import FAILED, FATE, FIRST, INTERRUPTED, REASON, REPEATS, RUN_ID, SURPLUS, WORKER, surplus
 
 SWEEP_ONLY = ("space", "study_name", "storage", "n_trials", "n_workers", "sampler", "pruner", "heartbeat_interval")
 PRUNED_TAG = "hands.pruned"
@@ -117,18 +118,23 @@ class Objective:
         self.n_trials = n_trials
         self.sweep = sweep
         self.interruption = interruption
-        packed = PackedSet.open(params.packed_dir)
-        fabric = create_fabric(one_device(params))
-        val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
-        self.session = Session(fabric, packed, params.data_residency, val, None)
-        self.unpaired = self.session.reader(params.unpaired_split) if params.init_epochs else None
-        self.paired = self.session.reader(params.train_split)
-        self.masks = self.session.mask_reader(params.unpaired) if params.update_discriminator else None
+        self.packed = PackedSet.open(params.packed_dir)
+        self.size = self.packed.manifest.size
+        self.fabric = create_fabric(one_device(params))
+        self.val = self.reader(params.val_split)
+        self.paired = self.reader(params.train_split)
+        self.unpaired = self.reader(params.unpaired_split) if params.init_epochs else None
+        masks = params.update_discriminator and params.unpaired in ("masks", "both")
+        self.masks = self.reader("unpaired_masks") if masks else None
+
+    def reader(self, subset: str) -> RecordReader:
+        return RecordReader(self.packed.subset(subset), self.params.data_residency, self.fabric.device)
 
     def __call__(self, trial: optuna.Trial) -> float:
         if surplus(trial.study.get_trials(deepcopy=False), trial.number, self.n_trials):
             trial.set_user_attr(FATE, SURPLUS)
             raise Surplus(f"the study has its {self.n_trials} trials")
+        trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
         weights = self.space.weights(suggest(trial, self.space.axes))
         try:
             with trial_run(trial, self.sweep), self.interruption.breaks():
@@ -148,15 +154,15 @@ class Objective:
             raise
 
     def train(self, trial: optuna.Trial, params: SimpleNamespace) -> float:
-        dataset = tracking.log_dataset(self.session.packed, "training")
-        g2 = start_network(params.g2, "", params.encoder_weights, self.session.packed.manifest.size, params.seed)
+        dataset = tracking.log_dataset(self.packed, "training")
+        g2 = start_network(params.g2, "", params.encoder_weights, self.size, params.seed)
         recorders = [
             TrialRecorder(trial, self.space.metric, before, max_epochs(params), dataset, self.interruption)
             for before in (0, params.init_epochs)
         ]
         if params.init_epochs:
             self.initialize(params, g2, recorders[0])
-            g2 = as_logged(g2, self.session.packed.manifest.size)
+            g2 = as_logged(g2, self.size)
         best = self.train_on_pairs(params, g2, recorders[1])
         summary = {name.replace("val/", "best/"): value for name, value in best.items() if name.startswith("val/")}
         best_epoch = params.init_epochs + int(best["best_epoch"])
@@ -167,18 +173,18 @@ class Objective:
 
     def initialize(self, params: SimpleNamespace, g2: nn.Module, recorder: TrialRecorder) -> None:
         config = phase2_init_config(SimpleNamespace(**(vars(params) | {"epochs": params.init_epochs})))
-        g1 = fetched_network(self.models.g1, self.session.packed.manifest.size)
-        loss = segmentation_loss(params, self.session.packed)
-        data = Phase2InitData(self.unpaired, self.session.val)
-        fit_phase2_init(self.session.fabric, config, data, g1, g2, loss, recorder)
+        g1 = fetched_network(self.models.g1, self.size)
+        loss = segmentation_loss(params, self.packed)
+        data = Phase2InitData(self.unpaired, self.val)
+        fit_phase2_init(self.fabric, config, data, g1, g2, loss, recorder)
 
     def train_on_pairs(self, params: SimpleNamespace, g2: nn.Module, recorder: TrialRecorder) -> dict[str, float]:
         step = SimpleNamespace(**(vars(params) | {"epochs": params.paired_epochs, "lr": params.paired_lr}))
         config = phase2_paired_config(step)
         d = load_discriminator(Path(self.models.d))
-        loss = segmentation_loss(params, self.session.packed)
-        data = Phase2PairedData(self.paired, self.masks, self.session.val)
-        return fit_phase2_paired(self.session.fabric, config, data, g2, d, loss, recorder)
+        loss = segmentation_loss(params, self.packed)
+        data = Phase2PairedData(self.paired, self.masks, self.val)
+        return fit_phase2_paired(self.fabric, config, data, g2, d, loss, recorder)
 
 
 def max_epochs(params: SimpleNamespace) -> int:
