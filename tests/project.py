@@ -49,9 +49,11 @@ def arguments(entry_point: str, **overrides: object) -> list[str]:
 def invoke(entry_point: str, **overrides: object) -> Result:
     """Runs an entry point in this process, as its command line does."""
     handler = signal.getsignal(signal.SIGTERM)
-    main = importlib.import_module(f"entrypoints.{entry_point}").main
+    recipe = entry_point in ("main", "dryrun", "full")
+    main = importlib.import_module("entrypoints.pipeline" if recipe else f"entrypoints.{entry_point}").main
+    options = [f"--recipe={entry_point}"] * recipe
     try:
-        return CliRunner().invoke(main, arguments(entry_point, **overrides))
+        return CliRunner().invoke(main, options + arguments(entry_point, **overrides))
     finally:
         signal.signal(signal.SIGTERM, handler)
 

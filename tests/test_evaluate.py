@@ -108,7 +108,7 @@ def test_pictures_and_matrices_are_kept(evaluated, store):
     assert {"confusion_val.png", "parts_val.json", "best_val.png", "worst_val.png"} <= artifact_paths(store, evaluated)
 
 
-@pytest.mark.parametrize("split", ["minival", "trainval", "train"])
+@pytest.mark.parametrize("split", ["minival", "trainval"])
 def test_other_labelled_splits(store, logged, tiny_packed, split):
     result = invoke("evaluate", model=logged.g2_uri, packed_dir=tiny_packed.folder, split=split)
     assert result.exit_code == 0, result.output

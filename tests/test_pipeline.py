@@ -13,17 +13,15 @@ from types import SimpleNamespace
 import mlflow
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
-from entrypoints import pipeline
 from hands.layout import RawDataset
 from hands.lmdb_files import environment as lmdb_environment
 from hands.manifest import read_manifest
 from hands.tracking import ROOT
-from tests.project import EXPERIMENT, TINY_RECIPE, arguments, command, environment, new_store, track_to
+from tests.project import EXPERIMENT, TINY_RECIPE, arguments, command, environment, invoke, new_store, track_to
 
 STEPS = [
     "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
@@ -46,9 +44,9 @@ def finished(tmp_path_factory, store_template) -> SimpleNamespace:
     """A run of main, started as MLproject starts it, in a folder whose name has a space."""
     folder = tmp_path_factory.mktemp("pipeline")
     uri = new_store(folder / "store", store_template)
-    recipe = arguments("main", **TINY_RECIPE, work_dir=folder / "made by it")
+    recipe = TINY_RECIPE | {"work_dir": folder / "made by it"}
     done = subprocess.run(
-        command("pipeline", "--recipe=main", *recipe), cwd=ROOT, env=environment(uri), capture_output=True, text=True
+        command("pipeline", "--recipe=main", *arguments("main", **recipe)), cwd=ROOT, env=environment(uri), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(uri=uri, client=MlflowClient(uri), recipe=recipe, folder=folder, said=done)
@@ -218,14 +216,8 @@ def again(finished, monkeypatch):
     """Runs main once more in this process, with other values for some parameters; what it said."""
 
     def run(**overrides: object):
-        handler = signal.getsignal(signal.SIGTERM)
         track_to(finished.uri, monkeypatch)
-        try:
-            said = CliRunner().invoke(
-                pipeline.main, ["--recipe=main", *finished.recipe, *(f"--{name}={value}" for name, value in overrides.items())]
-            )
-        finally:
-            signal.signal(signal.SIGTERM, handler)
+        said = invoke("main", **finished.recipe | overrides)
         assert said.exit_code == 0, said.output
         return said.output
 
@@ -258,7 +250,7 @@ def test_a_lost_output_is_made_again(finished, again):
 
 
 def test_sigterm_ends_the_pipeline_and_its_step_as_killed(finished):
-    recipe = command("pipeline", "--recipe=main", *finished.recipe, "--phase1_epochs=100000")
+    recipe = command("pipeline", "--recipe=main", *arguments("main", **finished.recipe | {"phase1_epochs": 100_000}))
     known = {run.info.run_id for run in runs(finished.client)}
     process = subprocess.Popen(
         recipe, cwd=ROOT, env=environment(finished.uri), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
