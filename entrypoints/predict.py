@@ -24,6 +24,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.devices import create_fabric, prepared_network
     from hands.inference import predict_subset
     from hands.packed import PackedSet
+    from hands.parts import HANDS
     from hands.pictures import frame_rows, overlay, tile_rows
     from hands.predictions import predict_photographs, predict_split, predict_submission
 
@@ -32,10 +33,10 @@ def main(params: SimpleNamespace) -> None:
         if params.images:
             network, size = load_network(tracking.fetch_network(params.model))
             network = prepared_network(fabric, network, params.memory_format)
-            for file, picture, labels in predict_photographs(
-                network, size, fabric.device, fabric.autocast, params.images, params.boxes, params.eval_batch_size, params.out_dir
-            ):
-                sheet = tile_rows([[picture, *(overlay(picture, hand) for hand in labels)]], ["image", "left", "right"], [file], 1)
+            source = params.images, params.boxes, params.eval_batch_size, params.out_dir
+            for file, picture, labels in predict_photographs(network, size, fabric.device, fabric.autocast, *source):
+                tiles = [picture, *(overlay(picture, hand) for hand in labels)]
+                sheet = tile_rows([tiles], ["image", *HANDS], [file], columns=1)
                 mlflow.log_image(sheet, artifact_file=f"overlays/{file}.png")
         else:
             packed = PackedSet.open(params.packed_dir)

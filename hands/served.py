@@ -69,7 +69,8 @@ class ServedHands(mlflow.pyfunc.PythonModel):
         if labels.ndim != 3 or labels.shape[0] != len(HANDS) or min(labels.shape[1:]) < 32 or max(labels.shape) > 1024:
             raise InvalidInput(f"record {n}: labels have shape {labels.shape}; expected (2, S, S) with S from 32 to 1024.")
         if labels.min() < 0 or labels.max() >= NUM_CLASSES:
-            raise InvalidInput(f"record {n}: labels reach from {labels.min()} to {labels.max()}; expected 0..{NUM_CLASSES - 1}.")
+            found = f"{labels.min()} to {labels.max()}"
+            raise InvalidInput(f"record {n}: labels reach from {found}; expected 0..{NUM_CLASSES - 1}.")
         with torch.inference_mode():
             logits = self.network(one_hot_labels(torch.from_numpy(labels).long().unsqueeze(0).to(self.device)))
         return {"real": float((logits > 0).double().mean())}

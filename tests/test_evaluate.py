@@ -79,7 +79,7 @@ def test_absent_hands_that_are_painted(evaluated, pairs):
 
 def part_table(run) -> dict[str, list]:
     table = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/parts_val.json")
-    return dict(zip(table["columns"], map(list, zip(*table["data"]))))
+    return {name: [row[i] for row in table["data"]] for i, name in enumerate(table["columns"])}
 
 
 def test_part_table(evaluated, pairs, store):

@@ -46,7 +46,11 @@ def finished(tmp_path_factory, store_template) -> SimpleNamespace:
     uri = new_store(folder / "store", store_template)
     recipe = TINY_RECIPE | {"work_dir": folder / "made by it"}
     done = subprocess.run(
-        command("pipeline", "--recipe=main", *arguments("main", **recipe)), cwd=ROOT, env=environment(uri), capture_output=True, text=True
+        command("pipeline", "--recipe=main", *arguments("main", **recipe)),
+        cwd=ROOT,
+        env=environment(uri),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(uri=uri, client=MlflowClient(uri), recipe=recipe, folder=folder, said=done)
@@ -107,11 +111,11 @@ def test_metrics_of_each_epoch_are_tied_to_model_and_data(finished, name):
     epochs = list(range(1, 1 + int(run.data.params["epochs"])))
     models = [finished.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs]
     of_models = [metric for model in models for metric in model.metrics]
-    for name in TRAIN_METRICS[name] | VAL_METRICS & set(run.data.metrics) | {"val/miou", "val/miou_dataset"}:
-        assert [point.step for point in finished.client.get_metric_history(run.info.run_id, name)] == epochs, name
-        of_model = [metric for metric in of_models if metric.key == name]
-        assert epochs[-1] in {metric.step for metric in of_model}, name
-        assert {metric.dataset_digest for metric in of_model} == {prepared(finished).digest}, name
+    for metric in TRAIN_METRICS[name] | VAL_METRICS & set(run.data.metrics) | {"val/miou", "val/miou_dataset"}:
+        assert [point.step for point in finished.client.get_metric_history(run.info.run_id, metric)] == epochs, metric
+        points = [point for point in of_models if point.key == metric]
+        assert epochs[-1] in {point.step for point in points}, metric
+        assert {point.dataset_digest for point in points} == {prepared(finished).digest}, metric
 
 
 def test_metrics_are_those_of_the_right_model(finished):

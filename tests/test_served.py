@@ -37,7 +37,19 @@ def server(logged, session_store, tmp_path_factory) -> SimpleNamespace:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", logged.g2_uri, "--env-manager", "local", "-p", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        logged.g2_uri,
+        "--env-manager",
+        "local",
+        "-p",
+        str(port),
+    ]
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(
             command,
@@ -137,7 +149,7 @@ def test_masks_are_those_of_direct_prediction(server, direct, kind, box):
 def test_several_records_of_several_sizes(server, direct):
     pictures = [encoded(noise(HIGH, 1), "PNG"), encoded(noise(WIDE, 2), "PNG"), encoded(noise(WIDE, 3)[..., 0], "PNG")]
     boxes = [[8, 8, 30, 30], None, None]
-    records = [{"image": text(data)} | ({"box": box} if box else {}) for data, box in zip(pictures, boxes)]
+    records = [{"image": text(data)} | ({"box": box} if box else {}) for data, box in zip(pictures, boxes, strict=True)]
     status, body = post(server, {"dataframe_records": records})
     assert status == 200, body
     for answer, data, box in zip(json.loads(body)["predictions"], pictures, boxes, strict=True):

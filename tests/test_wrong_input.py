@@ -111,7 +111,10 @@ def test_output_folder_is_occupied(refused, tmp_path):
     ],
 )
 def test_values_that_no_step_can_use(refused, logged, tiny_packed, entry_point, overrides, said):
-    models = {"phase2_paired": {"d_model": logged.d_uri, "g2": "light"}, "phase2_init": {"g1_model": logged.g2_uri, "g2": "light"}}
+    models = {
+        "phase2_paired": {"d_model": logged.d_uri, "g2": "light"},
+        "phase2_init": {"g1_model": logged.g2_uri, "g2": "light"},
+    }
     values = {"packed_dir": tiny_packed.folder, "encoder_weights": "none", **models.get(entry_point, {"g1": "light"})}
     assert said in refused(entry_point, 1, **values | overrides)
 
