@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,7 @@ def in_order(work: Callable[[Task], Result], tasks: Iterator[Task], workers: int
     if workers <= 1:
         yield from ((task, work(task)) for task in tasks)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     waiting: deque = deque()
     try:
         for task in tasks:
@@ -41,6 +42,16 @@ def in_order(work: Callable[[Task], Result], tasks: Iterator[Task], workers: int
         raise InvalidInput("A worker process was killed, most likely for want of memory; give fewer workers.") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: a parent that is killed outright would leave it waiting for ever."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,10 @@ mano_file   the licensed MANO files, read without executing anything in them
 mano        MANO's skinning in numpy
 mano_parts  which part every MANO face belongs to, from the model's own skinning; the sealed wrist
 labels      a hand's surface from its joints or from its MANO fit, rendered alone
+agreement   do the labels lie where the joints are
 chunks      what a worker does: frames -> encoded pictures and labels
 staging     the unfinished import's folder, with which it goes on after an interruption
-importer    the whole import and its report
+base        a raw data set that imported pictures are added to
+report      what an import did
+importer    the whole import
 """

@@ -8,8 +8,9 @@ import numpy as np
 from hands.crop import BOX_SCALE
 from hands.decoding import BrokenEntry, decode_image
 from hands.encoding import encode_labels, encode_swapped_jpeg
-from hands.interhand.labels import LabelSource, NoLabels, render
-from hands.interhand.release import Fit, Joints, ReleaseCamera
+from hands.interhand.agreement import joint_agreement
+from hands.interhand.labels import LabelSource, NoLabels, project, render
+from hands.interhand.release import JOINT_ROWS, Fit, Joints, ReleaseCamera
 from hands.parts import HANDS, LEFT_LABEL_OFFSET, NUM_CLASSES
 from hands.synthetic.surface import Surface
 
@@ -67,13 +68,15 @@ class Chunk:
 @dataclass(frozen=True)
 class Imported:
     """What became of a chunk. dropped, without_labels, hands_left_out: (reason, path) of pictures that are not there, of
-    pictures that lost their labels, of hands that could not be labelled. part_pixels: (2, 17) of all labels, left first."""
+    pictures that lost their labels, of hands that could not be labelled. part_pixels: (2, 17) of all labels, left first.
+    joints: (3,) as joint_agreement counts them, over all hands that were labelled."""
 
     frames: tuple[ImportedFrame, ...]
     dropped: tuple[tuple[str, str], ...]
     without_labels: tuple[tuple[str, str], ...]
     hands_left_out: tuple[tuple[str, str], ...]
     part_pixels: np.ndarray
+    joints: np.ndarray
 
 
 class _Dropped(Exception):
@@ -104,6 +107,7 @@ class _ChunkImport:
         self._without_labels: list[tuple[str, str]] = []
         self._hands_left_out: list[tuple[str, str]] = []
         self._part_pixels = np.zeros((len(HANDS), NUM_CLASSES), np.int64)
+        self._joints = np.zeros(3, np.int64)
 
     def run(self, jobs: tuple[Job, ...]) -> Imported:
         for job in jobs:
@@ -117,6 +121,7 @@ class _ChunkImport:
             without_labels=tuple(self._without_labels),
             hands_left_out=tuple(self._hands_left_out),
             part_pixels=self._part_pixels,
+            joints=self._joints,
         )
 
     def _frame(self, job: Job) -> ImportedFrame:
@@ -175,6 +180,11 @@ class _ChunkImport:
         if failures:
             self._without_labels.append(("a hand left out", job.info.path))
             return None
+        for hand, name in enumerate(HANDS):
+            if job.info.hand_type in (name, "interacting"):
+                rows = JOINT_ROWS[name]
+                pixels = project(job.joints.world[rows], job.camera)
+                self._joints += joint_agreement(labels[hand], pixels, job.joints.valid[rows])
         return labels
 
     def _surface(self, job: Job, hand: str) -> Surface:

@@ -148,6 +148,7 @@ def _as_line(imported: Imported) -> dict:
         "without_labels": imported.without_labels,
         "hands_left_out": imported.hands_left_out,
         "part_pixels": imported.part_pixels.tolist(),
+        "joints": imported.joints.tolist(),
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hands.errors import InvalidInput
 
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 16
 _END_OF = {"start_map": "end_map", "start_array": "end_array"}
 
 

@@ -82,16 +82,10 @@ def to_camera(points: np.ndarray, camera: ReleaseCamera) -> np.ndarray:
     return (points - camera.position) @ camera.rotation.T
 
 
-def square_pixels(points: np.ndarray, camera: ReleaseCamera) -> np.ndarray:
-    """Camera points (N, 3) stretched along y so that one focal length, fx, serves both axes; depths stay."""
-    return points * (1, camera.focal[1] / camera.focal[0], 1)
-
-
-def pinhole(camera: ReleaseCamera, width: int, height: int) -> Camera:
-    """What sees `square_pixels` points exactly as the release's camera sees the points themselves."""
-    return Camera(
-        width=width, height=height, focal=camera.focal[0], centre_x=camera.centre[0], centre_y=camera.centre[1]
-    )
+def project(points: np.ndarray, camera: ReleaseCamera) -> np.ndarray:
+    """Pixels (N, 2) of world points (N, 3), x and y."""
+    x, y, z = to_camera(points, camera).T
+    return np.stack([x / z, y / z], axis=1) * camera.focal + camera.centre
 
 
 def render(surface: Surface, camera: ReleaseCamera, width: int, height: int) -> np.ndarray:
@@ -100,11 +94,23 @@ def render(surface: Surface, camera: ReleaseCamera, width: int, height: int) -> 
     Raises:
         NoLabels: some of it lies behind the camera.
     """
-    vertices = square_pixels(to_camera(surface.vertices, camera), camera)
+    return label_map(*in_view(surface, camera, width, height))
+
+
+def in_view(surface: Surface, camera: ReleaseCamera, width: int, height: int) -> tuple[Surface, Camera]:
+    """A surface and a camera of one focal length, fx, that see it as the release's camera sees the surface in the world: what
+    fy differs by stretches the surface along y.
+
+    Raises:
+        NoLabels: as `render`.
+    """
+    vertices = to_camera(surface.vertices, camera) * (1, camera.focal[1] / camera.focal[0], 1)
     if vertices[:, 2].min() <= 1:
         raise NoLabels("hand behind the camera")
-    seen = Surface(vertices=vertices, faces=surface.faces, face_parts=surface.face_parts)
-    return label_map(seen, pinhole(camera, width, height))
+    pinhole = Camera(
+        width=width, height=height, focal=camera.focal[0], centre_x=camera.centre[0], centre_y=camera.centre[1]
+    )
+    return Surface(vertices=vertices, faces=surface.faces, face_parts=surface.face_parts), pinhole
 
 
 @cache

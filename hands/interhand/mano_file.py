@@ -105,8 +105,18 @@ class _Rebuilt:
         return kind()
 
 
+class _Bytes:
+    """`_codecs.encode`, by which Python 3 writes bytes for Python 2."""
+
+    def __new__(cls, text: object, encoding: object) -> bytes:
+        if not isinstance(text, str) or encoding != "latin1":
+            raise ValueError("bytes of another kind")
+        return text.encode("latin1")
+
+
 _ALLOWED = {
     **{(module, "_reconstruct"): _Array for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
+    ("_codecs", "encode"): _Bytes,
     ("numpy", "ndarray"): _ArrayName,
     ("numpy", "dtype"): _Dtype,
     ("chumpy.ch", "Ch"): _Ch,

@@ -20,6 +20,7 @@ class Tally:
         self._base: Counter[str] = Counter()
         self._reasons: dict[str, dict[str, dict]] = {kind: {} for kind in _KINDS}
         self._part_pixels = np.zeros((len(HANDS), NUM_CLASSES), np.int64)
+        self._joints = np.zeros(3, np.int64)
         self._chosen: dict = {}
 
     def chosen(self, frames: Frames, positions: np.ndarray, roles: np.ndarray) -> None:
@@ -47,6 +48,7 @@ class Tally:
                 if len(found["examples"]) < EXAMPLES:
                     found["examples"].append(path)
         self._part_pixels += np.array(line["part_pixels"])
+        self._joints += np.array(line["joints"])
 
     def reasons(self) -> str:
         """One line: why pictures and hands were left out."""
@@ -63,6 +65,7 @@ class Tally:
             "pictures": {role: self._roles[role] for role in ROLES},
             "base": {role: self._base[role] for role in ROLES},
             **self._reasons,
+            "joints": dict(zip(("judged", "on_hand", "on_or_beside_part"), self._joints.tolist(), strict=True)),
             "seconds": round(seconds, 1),
             "part_shares": {hand: self._shares(k) for k, hand in enumerate(HANDS)},
         }

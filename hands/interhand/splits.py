@@ -42,17 +42,26 @@ def assign_roles(frames: Frames, positions: np.ndarray, shares: Shares, seed: in
     for split, others in ((TEST, (VAL, PAIRED)), (VAL, (PAIRED,))):
         known = np.isin(subjects, subjects[roles == split])
         roles[known & np.isin(roles, others)] = LEFT_OUT
+    for role, wanted in ((PAIRED, _needs_train(shares)), (VAL, shares.val), (TEST, shares.test)):
+        if wanted and not (roles == role).any():
+            raise InvalidInput(
+                f"Split by {shares.by}, no picture is left for {'train' if role == PAIRED else ROLES[role]} once every subject is"
+                " in one split only; split by subject, choose more captures, or give another seed."
+            )
     train = np.flatnonzero(roles == PAIRED)
     _, place = moments(frames, positions[train])
     roles[train] = _train_roles(place, shares, rng)
     return roles
 
 
+def _needs_train(shares: Shares) -> bool:
+    return shares.val + shares.test < 1
+
+
 def _split_groups(groups: np.ndarray, shares: Shares, rng: np.random.Generator) -> np.ndarray:
     names = rng.permutation(np.unique(groups))
     wanted = [max(1, round(share * len(names))) if share else 0 for share in (shares.val, shares.test)]
-    needs_train = shares.val + shares.test < 1
-    if sum(wanted) + needs_train > len(names):
+    if sum(wanted) + _needs_train(shares) > len(names):
         raise InvalidInput(
             f"The chosen pictures show {len(names)} {shares.by}{'s' * (len(names) != 1)}, too few for val_share {shares.val:g} and"
             f" test_share {shares.test:g}: a split shares none with another. Choose more of them, or set a share to 0."
