@@ -103,7 +103,7 @@ def phase1(sixteen: PackedSet) -> tuple[HandsNetwork, Discriminator, dict[str, f
 def test_phase1_learns_them(phase1):
     _, _, best = phase1
     assert best["val/miou"] > LEARNED
-    assert best["val/absent_hand"] in (0, pytest.approx(0, abs=0.2)) or np.isnan(best["val/absent_hand"])
+    assert not best["val/absent_hand"] > 0.2  # NaN where no hand is absent
 
 
 def test_phase2_init_learns_them_from_the_labels_of_g1(sixteen: PackedSet, phase1):
