@@ -12,7 +12,7 @@ import runpy
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from typing import Callable
+from typing import Callable, TypeVar
 
 import mlflow
 import yaml
@@ -21,6 +21,8 @@ from hands import tracking
 from hands.errors import InvalidInput
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+Result = TypeVar("Result")
+
 GRACE_S = 60  # for a step to end its run once it was told to stop
 
 _server = multiprocessing.get_context("forkserver")
@@ -39,10 +41,10 @@ def start_server() -> None:
     multiprocessing.forkserver.ensure_running()
 
 
-def call(function: Callable[..., None], *arguments: object) -> None:
-    """Calls a function where everything is imported already; raises what it raises."""
+def call(function: Callable[..., Result], *arguments: object) -> Result:
+    """Calls a function where everything is imported already; returns what it returns, raises what it raises."""
     with ProcessPoolExecutor(1, mp_context=_server) as pool:
-        pool.submit(function, *arguments).result()
+        return pool.submit(function, *arguments).result()
 
 
 def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) -> dict[str, str]:

@@ -6,8 +6,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from hands.tracking import FAILURE_TAG
-from sweeps.study import RUN_ID
-from sweeps.trial import TRIAL_TAG
+from sweeps.study import RUN_ID, TRIAL_TAG
 
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED"}
 

@@ -1,10 +1,12 @@
 """What the trials of a study have in common; a study goes on only while it stays the same."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 
 from entrypoints.training import check_size, class_weight_config, one_device, phase2_init_config, phase2_paired_config
 from hands.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
@@ -15,19 +17,30 @@ from hands.losses import SegmentationLoss
 from hands.manifest import read_manifest
 from hands.parts import NUM_CLASSES
 from hands.tracking import fetch_network
-from sweeps.space import Space
-from sweeps.trial import SWEEP_ONLY, Models
+from sweeps.job import Models
+from sweeps.space import load_space
+from sweeps.trial import SWEEP_ONLY
 
 BY_CONTENT = ("packed_dir", "g1_model", "d_model")  # may lie elsewhere on another machine
 DEVICES = ("accelerator", "precision", "memory_format", "data_residency")  # machines may differ
 
 
-def models_and_setting(params: SimpleNamespace, space: Space) -> tuple[Models, dict]:
-    """Fetches G1 and D, and says what trials have in common, as plain JSON.
+@dataclass(frozen=True)
+class Setting:
+    """What trials have in common (plain JSON), where G1 and D are, and how many GPUs there are."""
+
+    common: dict
+    models: Models
+    gpus: int
+
+
+def find_setting(params: SimpleNamespace) -> Setting:
+    """Fetches G1 and D, and checks that they, the packed set and the parameters can be trained with.
 
     Raises:
         InvalidInput: a model or the packed set cannot be had, or they do not fit together.
     """
+    space = load_space(params.space)
     g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
     manifest = read_manifest(Path(params.packed_dir))
     size = load_network(g1)[1]
@@ -41,9 +54,10 @@ def models_and_setting(params: SimpleNamespace, space: Space) -> tuple[Models, d
             f"take both from one run of main."
         )
     left_out = (*SWEEP_ONLY, *BY_CONTENT, *DEVICES, *space.moved())
-    setting = {name: value for name, value in vars(params).items() if name not in left_out}
+    common = {name: value for name, value in vars(params).items() if name not in left_out}
     contents = {"packed": manifest.digest, "g1": _digest(g1), "d": _digest(d)}
-    return Models(str(g1), str(d)), setting | contents
+    gpus = 0 if params.accelerator == "cpu" else torch.cuda.device_count()
+    return Setting(common | contents, Models(str(g1), str(d)), gpus)
 
 
 def check_steps(params: SimpleNamespace) -> None:

@@ -22,6 +22,8 @@ DESCRIPTION_TIMEOUT_S = 15
 # user attributes of a trial
 RUN_ID, WORKER, FATE, REASON, FIRST, REPEATS = "run_id", "worker", "fate", "reason", "first", "repeats"
 FAILED, INTERRUPTED, SURPLUS = "failed", "interrupted", "surplus"
+# tags of a trial's run
+TRIAL_TAG, STUDY_TAG, PRUNED_TAG = "hands.trial", "hands.study", "hands.pruned"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
         InvalidInput: it cannot be reached, within CONNECT_TIMEOUT_S seconds, or is no storage of Optuna's.
     """
     options = {"pool_pre_ping": True}
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql://", "postgresql+psycopg2://", 1)  # SQLAlchemy 2.1 would look for psycopg 3
     if url.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
     elif url.startswith("sqlite"):

@@ -6,18 +6,18 @@ import optuna
 from optuna.trial import TrialState
 
 from hands.errors import InvalidInput
+from sweeps.job import Job
 from sweeps.reconciliation import end_dead_runs
 from sweeps.report import report
 from sweeps.space import Space
 from sweeps.study import REASON, settled
-from sweeps.worker import Job
 from sweeps.workers import run_workers
 
 POLL_S = 1.0
 REPORT_EVERY_S = 60
 
 
-def supervise(study: optuna.Study, space: Space, job: Job, n_workers: int) -> None:
+def supervise(study: optuna.Study, space: Space, job: Job, n_workers: int, gpus: int) -> None:
     """Runs workers until the study is done; keeps the report fresh, and ends the runs of workers that died.
 
     Raises:
@@ -25,7 +25,7 @@ def supervise(study: optuna.Study, space: Space, job: Job, n_workers: int) -> No
     """
     reporter = Reporter(study, space, job)
     try:
-        codes = run_workers(job, n_workers, reporter.watch, POLL_S)
+        codes = run_workers(job, n_workers, gpus, reporter.watch, POLL_S)
     finally:
         end_dead_runs(study, job.sweep.run_id, job.sweep.experiment_id, alive=False)
         report(study, space, job.params["seed"])

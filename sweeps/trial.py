@@ -9,7 +9,6 @@ import os
 import socket
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Iterator
@@ -36,28 +35,25 @@ from hands.phase2_init import Phase2InitData, fit_phase2_init
 from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
 from hands.training import Diverged
 from sweeps.interruption import Interruption
+from sweeps.job import Models, SweepRun
 from sweeps.space import Space, suggest
-from sweeps.study import FAILED, FATE, FIRST, INTERRUPTED, REASON, REPEATS, RUN_ID, SURPLUS, WORKER, surplus
+from sweeps.study import (
+    FAILED,
+    FATE,
+    FIRST,
+    INTERRUPTED,
+    PRUNED_TAG,
+    REASON,
+    REPEATS,
+    RUN_ID,
+    STUDY_TAG,
+    SURPLUS,
+    TRIAL_TAG,
+    WORKER,
+    surplus,
+)
 
 SWEEP_ONLY = ("space", "study_name", "storage", "n_trials", "n_workers", "sampler", "pruner", "heartbeat_interval")
-PRUNED_TAG = "hands.pruned"
-TRIAL_TAG = "hands.trial"
-
-
-@dataclass(frozen=True)
-class SweepRun:
-    """The MLflow run that trials are nested in."""
-
-    run_id: str
-    experiment_id: str
-
-
-@dataclass(frozen=True)
-class Models:
-    """Folders with network.json and weights.safetensors."""
-
-    g1: str
-    d: str
 
 
 class Surplus(Exception):
@@ -138,6 +134,7 @@ class Objective:
         weights = self.space.weights(suggest(trial, self.space.axes))
         try:
             with trial_run(trial, self.sweep), self.interruption.breaks():
+                print(f"== trial {trial.number}: run {trial.user_attrs[RUN_ID]}, process {os.getpid()}", flush=True)
                 mlflow.log_params(trial_parameters(self.params) | weights)
                 return self.train(trial, SimpleNamespace(**(vars(self.params) | weights)))
         except optuna.TrialPruned:
@@ -206,7 +203,7 @@ def trial_parameters(params: SimpleNamespace) -> dict:
 @contextmanager
 def trial_run(trial: optuna.Trial, sweep: SweepRun) -> Iterator[None]:
     """The trial's MLflow run: FINISHED, KILLED with the tag hands.pruned or hands.failure, or FAILED with hands.failure."""
-    tags = {TRIAL_TAG: str(trial.number), "hands.study": trial.study.study_name}
+    tags = {TRIAL_TAG: str(trial.number), STUDY_TAG: trial.study.study_name}
     run = mlflow.start_run(
         run_name=f"trial {trial.number}",
         experiment_id=sweep.experiment_id,

@@ -2,7 +2,6 @@
 
 import os
 import time
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import mlflow
@@ -13,34 +12,12 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from sweeps.interruption import Interruption
+from sweeps.job import Job
 from sweeps.space import load_space
-from sweeps.study import StudyConfig, load_study, next_move, open_storage
-from sweeps.trial import Models, Objective, SweepRun
+from sweeps.study import load_study, next_move, open_storage
+from sweeps.trial import Objective
 
 POLL_S = 1.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker is started with.
-
-    Attributes:
-        params: of the entry point sweep.
-        models: folders that its g1_model and d_model were fetched to.
-        study: which study, and how it goes on.
-        sweep: the run to nest in.
-        tracking_uri: of that run.
-        threads: of the processor, that this worker may use.
-        device: position of its GPU among the visible ones; None on a machine without.
-    """
-
-    params: dict
-    models: Models
-    study: StudyConfig
-    sweep: SweepRun
-    tracking_uri: str
-    threads: int
-    device: int | None
 
 
 def work(job: Job) -> None:

@@ -6,11 +6,13 @@ import multiprocessing.forkserver
 import os
 import time
 from dataclasses import replace
-from typing import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Callable
 
-import torch
+from sweeps.job import Job
 
-from sweeps.worker import Job, work
+if TYPE_CHECKING:
+    from sweeps.setting import Setting
 
 STOP_TIMEOUT_S = 30
 
@@ -20,7 +22,7 @@ _server = multiprocessing.get_context("forkserver")
 def start_server() -> None:
     """Begins importing what workers need, while the caller goes on."""
     os.environ["TQDM_DISABLE"] = "1"  # bars of several workers would run through each other
-    _server.set_forkserver_preload(["sweeps.worker"])
+    _server.set_forkserver_preload(["sweeps.worker", "sweeps.setting"])
     multiprocessing.forkserver.ensure_running()
 
 
@@ -29,7 +31,7 @@ def threads_per_worker(n_workers: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // n_workers)
 
 
-def run_workers(job: Job, n_workers: int, watch: Callable[[], None], poll_s: float) -> list[int]:
+def run_workers(job: Job, n_workers: int, gpus: int, watch: Callable[[], None], poll_s: float) -> list[int]:
     """Runs workers until all have ended; returns their exit codes, those of killed ones (-signal) included.
 
     A killed worker (out of memory, kill -9) is replaced; its trial is repeated by whoever finds it first. On an exception
@@ -38,9 +40,10 @@ def run_workers(job: Job, n_workers: int, watch: Callable[[], None], poll_s: flo
     Args:
         job: what they do; its device is set for each of them.
         n_workers: how many at a time.
+        gpus: of this machine, which workers take in turn.
         watch: called every poll_s seconds meanwhile.
     """
-    processes = {index: _start(job, index) for index in range(n_workers)}
+    processes = {index: _start(job, index, gpus) for index in range(n_workers)}
     replacements = job.study.n_trials  # a trial whose worker dies twice is given up, so that this is not reached in sense
     codes = []
     try:
@@ -54,18 +57,30 @@ def run_workers(job: Job, n_workers: int, watch: Callable[[], None], poll_s: flo
                 if process.exitcode < 0 and replacements:
                     print(f"== worker {index} was killed (signal {-process.exitcode}); another one takes its place", flush=True)
                     replacements -= 1
-                    processes[index] = _start(job, index)
+                    processes[index] = _start(job, index, gpus)
             watch()
     finally:
         _stop(list(processes.values()))
     return codes
 
 
-def _start(job: Job, index: int) -> multiprocessing.Process:
-    gpus = 0 if job.params["accelerator"] == "cpu" else torch.cuda.device_count()
-    process = _server.Process(target=work, args=(replace(job, device=index % gpus if gpus else None),))
+def _start(job: Job, index: int, gpus: int) -> multiprocessing.Process:
+    process = _server.Process(target=_work, args=(replace(job, device=index % gpus if gpus else None),))
     process.start()
     return process
+
+
+def find_setting(params: SimpleNamespace) -> "Setting":
+    """sweeps.setting.find_setting, for a process that has imported neither it nor torch."""
+    from sweeps.setting import find_setting
+
+    return find_setting(params)
+
+
+def _work(job: Job) -> None:
+    from sweeps.worker import work  # torch and the rest: imported in the fork server alone
+
+    work(job)
 
 
 def _stop(processes: list[multiprocessing.Process]) -> None:

@@ -1,6 +1,9 @@
 """A sweep small enough for tests: one or two steps an epoch, on the tiny packed set."""
 
+import re
+import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable
 
@@ -10,10 +13,11 @@ import optuna
 from entrypoints.sweep import main
 from hands.packed import PackedSet
 from sweeps.interruption import Interruption
-from sweeps.setting import models_and_setting
+from sweeps.job import SweepRun
+from sweeps.setting import find_setting
 from sweeps.space import Space, load_space
 from sweeps.study import StudyConfig, create_study, open_storage
-from sweeps.trial import Objective, SweepRun
+from sweeps.trial import Objective
 from tests.project import arguments
 
 SMALL = {
@@ -40,11 +44,11 @@ def prepare(params: SimpleNamespace, change: Callable[[Space], Space] = lambda s
         params.study_name or params.space, params.storage, params.n_trials, params.sampler, params.pruner,
         params.init_epochs + params.paired_epochs, params.heartbeat_interval,
     )  # fmt: skip
-    models, setting = models_and_setting(params, space)
-    study = create_study(open_storage(params.storage, params.heartbeat_interval), config, space, setting)
+    setting = find_setting(params)
+    study = create_study(open_storage(params.storage, params.heartbeat_interval), config, space, setting.common)
     info = mlflow.active_run().info
     objective = Objective(
-        params, models, space, params.n_trials, SweepRun(info.run_id, info.experiment_id), Interruption()
+        params, setting.models, space, params.n_trials, SweepRun(info.run_id, info.experiment_id), Interruption()
     )
     return study, objective
 
@@ -56,12 +60,13 @@ def children(client: mlflow.MlflowClient, run_id: str) -> dict[str, mlflow.entit
     return {run.info.run_name: run for run in found}
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float) -> object:
-    """What the condition gives once it is true."""
+def begun_trial(sweep: subprocess.Popen, log: Path, timeout_s: float) -> tuple[int, str, int]:
+    """The first trial that a sweep's log says has begun: number, run, process. (Asking the storage would slow it down.)"""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"not within {timeout_s} s")
+        assert sweep.poll() is None, log.read_text()[-3000:]
+        begun = re.search(r"== trial (\d+): run (\w+), process (\d+)", log.read_text())
+        if begun:
+            return int(begun[1]), begun[2], int(begun[3])
+        time.sleep(0.2)
+    raise AssertionError(f"no trial began within {timeout_s} s: {log.read_text()[-3000:]}")

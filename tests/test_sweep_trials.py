@@ -16,8 +16,7 @@ from entrypoints import phase2_init, phase2_paired
 from hands.tracking import FAILURE_TAG, outputs
 from sweeps.reconciliation import end_dead_runs
 from sweeps.report import report
-from sweeps.study import RUN_ID, next_move
-from sweeps.trial import PRUNED_TAG
+from sweeps.study import PRUNED_TAG, RUN_ID, next_move
 from sweeps.winner import read_winner
 from sweeps.worker import take_trials
 from tests.project import arguments
