@@ -44,7 +44,7 @@ def finished(tmp_path_factory, store_template) -> SimpleNamespace:
     """A run of main, started as MLproject starts it, in a folder whose name has a space."""
     folder = tmp_path_factory.mktemp("pipeline")
     uri = new_store(folder / "store", store_template)
-    recipe = TINY_RECIPE | {"work_dir": folder / "made by it"}
+    recipe = TINY_RECIPE | {"work_dir": folder / "made by it", "checkpoint_dir": folder / "checkpoints"}
     done = subprocess.run(
         command("pipeline", "--recipe=main", *arguments("main", **recipe)),
         cwd=ROOT,

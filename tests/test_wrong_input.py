@@ -64,9 +64,9 @@ def test_a_folder_that_holds_no_model(refused, tiny_packed, tmp_path):
     assert f"'{tmp_path}' holds no network.json" in said
 
 
-def test_models_of_another_kind_or_size(refused, logged, tiny_packed):
-    said = refused("phase2_paired", 1, d_model=logged.g2_uri, packed_dir=tiny_packed.folder, g2="light", encoder_weights="none")
-    assert "discriminator" in said
+def test_models_of_another_kind(refused, logged, tiny_packed, tmp_path):
+    values = {"packed_dir": tiny_packed.folder, "g2": "light", "encoder_weights": "none", "checkpoint_dir": tmp_path}
+    assert "discriminator" in refused("phase2_paired", 1, d_model=logged.g2_uri, **values)
 
 
 def test_a_failed_run_says_why(refused, store, tiny_packed):
@@ -110,12 +110,13 @@ def test_output_folder_is_occupied(refused, tmp_path):
         ("phase2_init", {"drop_fraction": 1}, "drop_fraction is 1.0"),
     ],
 )
-def test_values_that_no_step_can_use(refused, logged, tiny_packed, entry_point, overrides, said):
+def test_values_that_no_step_can_use(refused, logged, tiny_packed, tmp_path, entry_point, overrides, said):
     models = {
         "phase2_paired": {"d_model": logged.d_uri, "g2": "light"},
         "phase2_init": {"g1_model": logged.g2_uri, "g2": "light"},
     }
     values = {"packed_dir": tiny_packed.folder, "encoder_weights": "none", **models.get(entry_point, {"g1": "light"})}
+    values["checkpoint_dir"] = tmp_path
     assert said in refused(entry_point, 1, **values | overrides)
 
 
