@@ -299,3 +299,10 @@ def add_picture(files: ReleaseFiles, capture: int, frame: int, name: str, camera
         "id": number, "image_id": number, "bbox": [*((low + high) / 2 - extent / 2), *extent],
         "joint_valid": [[int(v[0])] for v in valid], "hand_type": arrangement.hand_type, "hand_type_valid": 1,
     })  # fmt: skip
+
+
+if __name__ == "__main__":  # python -m tests.interhand_release FOLDER: a release to try the importer on
+    target = Path(sys.argv[1])
+    write_mano(target / "mano")
+    make_release(captures=6, moments=4, cameras=3, seed=0).write(target)
+    print(f"{target}: 72 pictures of split train; {target / 'mano'}: a hand model with MANO's fields")
