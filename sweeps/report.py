@@ -82,7 +82,7 @@ def _row(trial: FrozenTrial, space: Space) -> dict:
 
 
 def log_plots(study: optuna.Study) -> None:
-    """History, importance, parallel coordinates, slices and the trials' curves: a PNG each, and one interactive page (plots.html).
+    """History, importance, parallel coordinates, slices and the trials' curves: a PNG each, and plots.html to interact with.
 
     Importance needs two complete trials that differ; without, it is left out.
     """

@@ -1,7 +1,7 @@
 """Optuna's samplers, seeded anew for every trial."""
 
 import hashlib
-from typing import Callable
+from collections.abc import Callable
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler

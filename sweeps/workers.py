@@ -5,9 +5,10 @@ import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from sweeps.job import Job
 

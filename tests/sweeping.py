@@ -3,9 +3,9 @@
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable
 
 import mlflow
 import optuna

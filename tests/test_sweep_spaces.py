@@ -41,7 +41,9 @@ def test_a_space_is_a_file():
 def test_a_user_adds_a_space_by_adding_a_file(tmp_path, monkeypatch):
     from sweeps import spaces
 
-    text = (space_module.SPACES / "loss_weights.py").read_text().replace("FloatDistribution(0, 0.5)", "FloatDistribution(0, 0.2)")
+    text = (
+        (space_module.SPACES / "loss_weights.py").read_text().replace("FloatDistribution(0, 0.5)", "FloatDistribution(0, 0.2)")
+    )
     (tmp_path / "mine.py").write_text(text)
     monkeypatch.setattr(spaces, "__path__", [*spaces.__path__, str(tmp_path)])
     monkeypatch.setattr(space_module, "SPACES", tmp_path)
