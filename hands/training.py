@@ -1,6 +1,7 @@
 """What the three training steps share: a learner, the loop over epochs, and the best epoch's weights."""
 
 import math
+import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -206,9 +207,8 @@ def fit(
         state.restore(saved)
         recorder.restore(state.history)
     batches = zip(*(stream.batches(state.step, total_steps) for stream in streams))
-    progress = tqdm(
-        total=total_steps, initial=state.step, unit="step", mininterval=5, disable=fabric.global_rank != 0
-    )
+    silent = fabric.global_rank != 0 or "TQDM_DISABLE" in os.environ  # a sweep's workers would write over each other
+    progress = tqdm(total=total_steps, initial=state.step, unit="step", mininterval=5, disable=silent)
     with StopSignals(checkpoint is not None) as signals:
         for epoch in range(state.epoch + 1, schedule.epochs + 1):
             started = time.perf_counter()

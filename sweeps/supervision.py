@@ -56,6 +56,12 @@ class Reporter:
         if time.monotonic() < self.next_time:
             return
         self.next_time = time.monotonic() + REPORT_EVERY_S
+        try:
+            self.refresh()
+        except Exception as error:  # the tracking server's pause must not end the trials; the last report does tell
+            print(f"== the report cannot be refreshed now: {type(error).__name__}: {error}", flush=True)
+
+    def refresh(self) -> None:
         end_dead_runs(self.study, self.job.sweep.run_id, self.job.sweep.experiment_id, alive=True)
         finished = sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
         if finished > self.reported:
