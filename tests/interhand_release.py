@@ -193,7 +193,7 @@ def write_mano_npz(folder: Path) -> Path:
 
 
 def fit_of(joints: np.ndarray, hand: str) -> dict[str, list]:
-    """The fit, as NeuralAnnot writes it, that puts the model on 21 joints (21, 3) of the mean hand, millimetres in the world."""
+    """The fit, as NeuralAnnot writes it, that puts the model on the mean hand's joints (21, 3), millimetres in the world."""
     template = mean_template()
     mirror = MIRROR if hand == "left" else np.ones(3)
     target = joints * mirror  # a right hand, in a mirrored world

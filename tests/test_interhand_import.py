@@ -314,7 +314,7 @@ def test_pictures_are_added_to_a_base(imported, release_dir, tmp_path):
     assert len(after["train"]) == 4 + 2 and len(after["unpaired_masks"]) == 2
     raw, both = RawDataset(base, "bgr"), RawDataset(tmp_path / "both", "bgr")
     for name in ("train", "val", "test"):
-        for old, new in zip(before[name], after[name]):
+        for old, new in zip(before[name], after[name], strict=False):
             assert dataclasses.replace(old, mask_id="") == dataclasses.replace(new, mask_id="")
             assert raw.pictures.encoded_image(old) == both.pictures.encoded_image(new)
             assert raw.pictures.encoded_labels(old.mask_id) == both.pictures.encoded_labels(new.mask_id)

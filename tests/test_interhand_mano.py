@@ -212,7 +212,7 @@ def test_the_left_hand_is_the_rights_mirror_image(models, parts):
 def test_the_sealed_mesh_is_watertight_and_looks_outward(models, parts, hand):
     faces = parts[hand].faces
     assert faces.shape == (1538 + 16, 3)
-    edges = {(a, b) for face in faces.tolist() for a, b in zip(face, face[1:] + face[:1])}
+    edges = {(a, b) for face in faces.tolist() for a, b in zip(face, face[1:] + face[:1], strict=True)}
     assert len(edges) == 3 * len(faces)
     assert edges == {(b, a) for a, b in edges}
     surface = surface_of(pose(models[hand], STILL), parts[hand])

@@ -64,7 +64,7 @@ def test_projected_joints_span_the_real_boxes_within_a_pixel(real):
 
 @needs_real_frames
 def test_every_real_joint_is_on_its_hand_and_on_its_part_unless_the_hand_hides_it(real):
-    """126 of 126 joints on their hand; 117 on or beside their part; the other 9 lie at least 25 mm behind what is seen there."""
+    """126 of 126 joints on their hand; 117 on or beside their part; the other 9 at least 25 mm behind what is seen there."""
     frames = real.frames()
     counts = np.zeros(3, int)
     for i, camera, joints, hand in hands_of(real, frames):
@@ -298,7 +298,10 @@ def test_missing_keys_of_joints_and_fits_are_named(files, tmp_path):
     assert release.joints({("0", "1")}) == {}  # a moment that the file does not have
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe", b'{"0": 5}', b'{"0": {"1000": 5}}', b'{"0": {"1000": {'])
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"[1, 2]", b"\xff\xfe", b"null", b'{"0": 5}', b'{"0": {"1000": 5}}', b'{"0": {"1000": {', b"[" * 100_000,
+    b'{"0": {"1000": ' + b"[" * 5000 + b"]" * 5000 + b"}}", b'{"images": [{"id": ' + b"9" * 5000 + b"}]}",
+])  # fmt: skip
 def test_files_that_are_no_such_json_are_refused(files, tmp_path, content):
     release = broken(files, tmp_path, lambda f: None)
     for kind, read in (("joint_3d", lambda: release.joints({("0", "1000")})), ("data", release.frames)):

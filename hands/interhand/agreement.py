@@ -1,4 +1,4 @@
-"""Do labels lie where the joints are? For every labelled hand: how many valid joints fall on it, and on or beside their part."""
+"""Do labels lie where the joints are? How many valid joints fall on their hand, and on or beside their part."""
 
 import numpy as np
 

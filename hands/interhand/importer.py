@@ -85,7 +85,9 @@ def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
             _import_chunks(chunks, len(used), writer, staging, tally, config)
             report = tally.report(config.labels.kind, time.monotonic() - started)
             if not sum(report["pictures"].values()):
-                raise InvalidInput(f"No picture could be imported: {tally.reasons()}. Check images/, the cameras and the joints.")
+                raise InvalidInput(
+                    f"No picture could be imported: {tally.reasons()}. Check images/, the cameras and the joints."
+                )
             writer.write_lists()
         record = {"key": key, "inputs": _inputs(config), "report": report}
         (staging.folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")

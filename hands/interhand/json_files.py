@@ -9,63 +9,128 @@ import numpy as np
 from hands.errors import InvalidInput
 
 _BUFFER_BYTES = 1 << 16
-_END_OF = {"start_map": "end_map", "start_array": "end_array"}
+_MAX_DEPTH = 12  # the release's files nest 6 deep; ijson's own `items` takes memory by the square of the depth
+
+_STARTS, _ENDS = frozenset(("start_map", "start_array")), frozenset(("end_map", "end_array"))
+
+Events = Iterator[tuple[str, object]]
 
 
-def items(file: Path, prefix: str) -> Iterator[object]:
-    """The elements of the list at `prefix` ('images.item'), one at a time.
+def records(file: Path, lists: dict[str, frozenset[str]]) -> Iterator[tuple[str, int, object]]:
+    """(list, position, record) of every record of {list: [record, ...]}, for the named lists, cut to the named fields.
 
     Raises:
-        InvalidInput: the file is missing, or no JSON from some point on.
+        InvalidInput: the file is missing, no JSON from some point on, or not nested so.
     """
-    yield from _checked(file, lambda stream: ijson.items(stream, prefix, use_float=True, buf_size=_BUFFER_BYTES))
+    yield from _checked(file, lambda events: _records(events, file, lists))
 
 
 def nested(file: Path, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, str, object]]:
     """(outer key, inner key, value) of {outer: {inner: value}} for the keys that are wanted; others are never built.
 
     Raises:
-        InvalidInput: as `items`, or the file is not nested so.
+        InvalidInput: the file is missing, no JSON from some point on, or not nested so.
     """
-    yield from _checked(file, lambda stream: _nested(stream, file, wanted))
+    yield from _checked(file, lambda events: _nested(events, file, wanted))
 
 
-def _nested(stream, file: Path, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, str, object]]:
-    events = iter(ijson.basic_parse(stream, use_float=True, buf_size=_BUFFER_BYTES))
-    _expect_object(next(events)[0], file)
+def _records(events: Events, file: Path, lists: dict[str, frozenset[str]]) -> Iterator[tuple[str, int, object]]:
+    _expect(events, "start_map", file)
+    for event, name in events:
+        if event == "end_map":
+            break
+        if name not in lists:
+            _skip(events, next(events)[0])
+            continue
+        _expect(events, "start_array", file)
+        position = 0
+        for event, value in events:
+            if event == "end_array":
+                break
+            yield name, position, _fields(events, lists[name]) if event == "start_map" else _value(events, event, value, 0)
+            position += 1
+    _expect_end(events)
+
+
+def _fields(events: Events, names: frozenset[str]) -> dict[str, object]:
+    found = {}
+    for event, key in events:
+        if event == "end_map":
+            break
+        event, value = next(events)
+        if key in names:
+            found[key] = _value(events, event, value, 0)
+        else:
+            _skip(events, event)
+    return found
+
+
+def _nested(events: Events, file: Path, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, str, object]]:
+    _expect(events, "start_map", file)
     for event, outer in events:
         if event == "end_map":
             break
-        _expect_object(next(events)[0], file)
+        _expect(events, "start_map", file)
         for event, inner in events:
             if event == "end_map":
                 break
-            builder = ijson.ObjectBuilder() if wanted(outer, inner) else None
-            depth = 0
-            for event, value in events:
-                depth += (event in ("start_map", "start_array")) - (event in ("end_map", "end_array"))
-                if builder is not None:
-                    builder.event(event, value)
-                if depth == 0:
-                    break
-            if builder is not None:
-                yield outer, inner, builder.value
-    for _ in events:  # what follows must be nothing
-        pass
+            event, value = next(events)
+            if wanted(outer, inner):
+                yield outer, inner, _value(events, event, value, 0)
+            else:
+                _skip(events, event)
+    _expect_end(events)
 
 
-def _expect_object(event: str, file: Path) -> None:
-    if event != "start_map":
-        raise InvalidInput(f"{file.name} is not nested as {{capture: {{frame: ...}}}}; copy the release's file again.")
+def _value(events: Events, event: str, value: object, depth: int) -> object:
+    """The value that begins with an event."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("it nests too deep")
+    if event == "start_map":
+        found = {}
+        for event, key in events:
+            if event == "end_map":
+                break
+            found[key] = _value(events, *next(events), depth + 1)
+        return found
+    if event == "start_array":
+        listed = []
+        for event, value in events:
+            if event == "end_array":
+                break
+            listed.append(value if event == "number" else _value(events, event, value, depth + 1))
+        return listed
+    return value
 
 
-def _checked(file: Path, read: Callable) -> Iterator:
+def _skip(events: Events, event: str) -> None:
+    """Pass over the value that begins with an event."""
+    depth = event in _STARTS
+    while depth:
+        event = next(events)[0]
+        if event in _STARTS:
+            depth += 1
+        elif event in _ENDS:
+            depth -= 1
+
+
+def _expect(events: Events, event: str, file: Path) -> None:
+    if next(events)[0] != event:
+        raise InvalidInput(f"{file.name} is not nested as the release's is; copy the release's file again.")
+
+
+def _expect_end(events: Events) -> None:
+    for _ in events:
+        raise ValueError("it goes on after its end")
+
+
+def _checked(file: Path, read: Callable[[Events], Iterator]) -> Iterator:
     try:
         with file.open("rb") as stream:
-            yield from read(stream)
+            yield from read(iter(ijson.basic_parse(stream, use_float=True, buf_size=_BUFFER_BYTES)))
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read ({error.strerror}); the release has it: copy it again.") from error
-    except (ijson.JSONError, UnicodeDecodeError, RecursionError, StopIteration) as error:
+    except (ijson.JSONError, ValueError, RuntimeError) as error:  # the last: a generator that ran out of events
         reason = " ".join(str(error).split())[:120] or "it ends too early"
         raise InvalidInput(f"{file} is not whole JSON ({reason}); copy it again.") from error
 

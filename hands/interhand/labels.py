@@ -11,7 +11,7 @@ import numpy as np
 
 from hands.errors import InvalidInput
 from hands.interhand.mano import load_models, pose
-from hands.interhand.mano_parts import ManoParts, annotated_joints, label_parts, surface_of
+from hands.interhand.mano_parts import annotated_joints, label_parts, surface_of
 from hands.interhand.release import JOINT_ROWS, Fit, Joints, ReleaseCamera
 from hands.parts import WRIST
 from hands.synthetic.camera import Camera
@@ -107,9 +107,7 @@ def in_view(surface: Surface, camera: ReleaseCamera, width: int, height: int) ->
     vertices = to_camera(surface.vertices, camera) * (1, camera.focal[1] / camera.focal[0], 1)
     if vertices[:, 2].min() <= 1:
         raise NoLabels("hand behind the camera")
-    pinhole = Camera(
-        width=width, height=height, focal=camera.focal[0], centre_x=camera.centre[0], centre_y=camera.centre[1]
-    )
+    pinhole = Camera(width=width, height=height, focal=camera.focal[0], centre_x=camera.centre[0], centre_y=camera.centre[1])
     return Surface(vertices=vertices, faces=surface.faces, face_parts=surface.face_parts), pinhole
 
 

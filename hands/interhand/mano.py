@@ -53,7 +53,9 @@ def load_models(mano_dir: str | Path) -> dict[str, ManoModel]:
     left, right = models["left"], models["right"]
     mirrored = right.vertices * (-1, 1, 1)
     if np.abs(left.vertices - mirrored).sum() > np.abs(left.vertices - right.vertices).sum():
-        raise InvalidInput(f"{find(mano_dir, 'left')} holds the same hand as {find(mano_dir, 'right')}; expected its mirror image.")
+        raise InvalidInput(
+            f"{find(mano_dir, 'left')} holds the same hand as {find(mano_dir, 'right')}; expected its mirror image."
+        )
     if np.abs(left.shape_directions[:, 0] - right.shape_directions[:, 0]).sum() < SAME_SHAPES:
         models["left"] = replace(left, shape_directions=left.shape_directions * np.array((-1.0, 1, 1))[:, None])
     return models

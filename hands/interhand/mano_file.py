@@ -175,7 +175,9 @@ def read(file: Path) -> dict[str, np.ndarray]:
         return {key: _as_array(content[key]) for key in KEYS}
     except Exception as error:  # a damaged stream leads the readers to errors of every kind
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(f"{error}".split())[:160] or type(error).__name__
-        raise InvalidInput(f"{file} is no MANO model ({reason}); give the files of MANO v1.2 as they were downloaded.") from error
+        raise InvalidInput(
+            f"{file} is no MANO model ({reason}); give the files of MANO v1.2 as they were downloaded."
+        ) from error
 
 
 def _as_array(value: object) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from hands.entries import is_plain_path
 from hands.errors import InvalidInput
-from hands.interhand.json_files import field, integer, items, nested, numbers, text
+from hands.interhand.json_files import field, integer, nested, numbers, records, text
 from hands.parts import HAND_TYPES, HANDS, NUM_JOINTS
 
 SPLITS = ("train", "val", "test")
@@ -26,6 +26,11 @@ JOINT_ROWS = {"right": slice(0, NUM_JOINTS), "left": slice(NUM_JOINTS, 2 * NUM_J
 POSE_SIZE, SHAPE_SIZE = 48, 10
 _MAX_SIDE, _MAX_INT32 = 8192, (1 << 31) - 1
 _CAMERA_FIELDS = {"camrot": (3, 3), "campos": (3,), "focal": (2,), "princpt": (2,)}
+_CODED = ("seq_name", "camera")
+_FIELDS = {
+    "images": frozenset(("id", "file_name", "width", "height", "capture", "subject", "frame_idx", *_CODED)),
+    "annotations": frozenset(("image_id", "hand_type", "hand_type_valid", "bbox")),
+}
 
 Moment = tuple[str, str]  # capture and frame as the JSON files' keys
 
@@ -94,8 +99,8 @@ class Release:
         missing = [path for path in (self.images, self.file("data").parent) if not path.is_dir()]
         if missing:
             raise InvalidInput(
-                f"release_dir {folder} has no {missing[0].relative_to(self.folder)}; give the release's folder, with images/ and"
-                " annotations/ in it."
+                f"release_dir {folder} has no {missing[0].relative_to(self.folder)}; give the release's folder, with images/"
+                " and annotations/ in it."
             )
 
     @property
@@ -137,69 +142,72 @@ class Release:
         return _read_moments(self.file("MANO_NeuralAnnot"), wanted, _fits)
 
 
-def _read_frames(file: Path) -> Frames:
-    names: list[str] = []
-    ids = array("q")
-    columns = {name: array("i") for name in ("width", "height", "capture", "subject", "frame_idx", "sequence", "camera")}
-    codes: dict[str, dict[str, int]] = {"sequence": {}, "camera": {}}
-    for position, record in enumerate(items(file, "images.item")):
-        where = f"{file.name}: images[{position}]"
-        ids.append(integer(record, "id", where, 1 << 62))
-        names.append(_picture_name(record, where))
+class _Columns:
+    """The two lists of a data file as compact columns."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        self.names: list[str] = []
+        self.ids = array("q")
+        self.images = {name: array("i") for name in ("width", "height", "capture", "subject", "frame_idx", *_CODED)}
+        self.codes: dict[str, dict[str, int]] = {name: {} for name in _CODED}
+        self.annotated, self.hand_types, self.valid, self.boxes = array("q"), array("b"), array("b"), array("f")
+        for name, position, record in records(file, _FIELDS):
+            where = f"{file.name}: {name}[{position}]"
+            if name == "images":
+                self._add_image(record, where)
+            else:
+                self._add_annotation(record, where)
+
+    def _add_image(self, record: object, where: str) -> None:
+        self.ids.append(integer(record, "id", where, 1 << 62))
+        self.names.append(_picture_name(record, where))
         for key in ("width", "height"):
-            columns[key].append(integer(record, key, where, _MAX_SIDE))
+            self.images[key].append(integer(record, key, where, _MAX_SIDE))
         for key in ("capture", "subject", "frame_idx"):
-            columns[key].append(integer(record, key, where, _MAX_INT32))
-        for name, key in (("sequence", "seq_name"), ("camera", "camera")):
-            columns[name].append(codes[name].setdefault(_folder_name(record, key, where), len(codes[name])))
-    annotated, hand_types, valid, boxes = _read_annotations(file)
-    image_ids = np.array(ids, np.int64)
-    if not len(ids) or len(np.unique(image_ids)) != len(ids):
-        raise InvalidInput(f"{file} lists {len(ids)} images, some of them twice or none at all; copy the file again.")
+            self.images[key].append(integer(record, key, where, _MAX_INT32))
+        for key in _CODED:
+            codes = self.codes[key]
+            self.images[key].append(codes.setdefault(_folder_name(record, key, where), len(codes)))
+
+    def _add_annotation(self, record: object, where: str) -> None:
+        self.annotated.append(integer(record, "image_id", where, 1 << 62))
+        hand_type = text(record, "hand_type", where)
+        if hand_type not in HAND_TYPES:
+            raise InvalidInput(f"{where} has hand_type '{hand_type}'; expected one of {', '.join(HAND_TYPES)}.")
+        self.hand_types.append(HAND_TYPES.index(hand_type))
+        self.valid.append(bool(field(record, "hand_type_valid", where)))
+        self.boxes.extend(numbers(record, "bbox", (4,), where))
+
+
+def _read_frames(file: Path) -> Frames:
+    columns = _Columns(file)
+    ids, annotated = np.array(columns.ids, np.int64), np.array(columns.annotated, np.int64)
+    if not len(ids) or not len(annotated) or len(np.unique(ids)) != len(ids):
+        raise InvalidInput(
+            f"{file} lists {len(ids)} images and {len(annotated)} annotations; expected some of both, and no image twice."
+        )
     order = np.argsort(annotated, kind="stable")
-    annotated = annotated[order]
-    place = np.searchsorted(annotated, image_ids).clip(max=len(annotated) - 1)
-    kept = np.flatnonzero(annotated[place] == image_ids)
-    kept = kept[np.argsort(image_ids[kept])]
+    place = np.searchsorted(annotated[order], ids).clip(max=len(order) - 1)
+    kept = np.flatnonzero(annotated[order][place] == ids)
+    kept = kept[np.argsort(ids[kept])]
     rows = order[place[kept]]
-    values = {name: np.array(column, np.int32)[kept] for name, column in columns.items()}
+    values = {name: np.array(column, np.int32)[kept] for name, column in columns.images.items()}
     return Frames(
-        file_names=[names[i] for i in kept],
+        file_names=[columns.names[i] for i in kept],
         widths=values["width"],
         heights=values["height"],
         captures=values["capture"],
         subjects=values["subject"],
         frames=values["frame_idx"],
-        sequences=values["sequence"],
+        sequences=values["seq_name"],
         cameras=values["camera"],
-        sequence_names=list(codes["sequence"]),
-        camera_names=list(codes["camera"]),
-        hand_types=hand_types[rows],
-        hand_types_valid=valid[rows],
-        boxes=boxes[rows],
+        sequence_names=list(columns.codes["seq_name"]),
+        camera_names=list(columns.codes["camera"]),
+        hand_types=np.array(columns.hand_types, np.int8)[rows],
+        hand_types_valid=np.array(columns.valid, bool)[rows],
+        boxes=np.array(columns.boxes, np.float32).reshape(-1, 4)[rows],
         without_annotation=len(ids) - len(kept),
-    )
-
-
-def _read_annotations(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Image ids (A,), hand types (A,), whether these are valid (A,), boxes (A, 4)."""
-    ids, hand_types, valid, boxes = array("q"), array("b"), array("b"), array("f")
-    for position, record in enumerate(items(file, "annotations.item")):
-        where = f"{file.name}: annotations[{position}]"
-        ids.append(integer(record, "image_id", where, 1 << 62))
-        hand_type = text(record, "hand_type", where)
-        if hand_type not in HAND_TYPES:
-            raise InvalidInput(f"{where} has hand_type '{hand_type}'; expected one of {', '.join(HAND_TYPES)}.")
-        hand_types.append(HAND_TYPES.index(hand_type))
-        valid.append(bool(field(record, "hand_type_valid", where)))
-        boxes.extend(numbers(record, "bbox", (4,), where))
-    if not ids:
-        raise InvalidInput(f"{file} lists no annotations; the release's has: copy it again.")
-    return (
-        np.array(ids, np.int64),
-        np.array(hand_types, np.int8),
-        np.array(valid, bool),
-        np.array(boxes, np.float32).reshape(-1, 4),
     )
 
 

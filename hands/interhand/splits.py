@@ -45,8 +45,8 @@ def assign_roles(frames: Frames, positions: np.ndarray, shares: Shares, seed: in
     for role, wanted in ((PAIRED, _needs_train(shares)), (VAL, shares.val), (TEST, shares.test)):
         if wanted and not (roles == role).any():
             raise InvalidInput(
-                f"Split by {shares.by}, no picture is left for {'train' if role == PAIRED else ROLES[role]} once every subject is"
-                " in one split only; split by subject, choose more captures, or give another seed."
+                f"Split by {shares.by}, no picture is left for {'train' if role == PAIRED else ROLES[role]} once every subject"
+                " is in one split only; split by subject, choose more captures, or give another seed."
             )
     train = np.flatnonzero(roles == PAIRED)
     _, place = moments(frames, positions[train])
@@ -63,8 +63,8 @@ def _split_groups(groups: np.ndarray, shares: Shares, rng: np.random.Generator) 
     wanted = [max(1, round(share * len(names))) if share else 0 for share in (shares.val, shares.test)]
     if sum(wanted) + _needs_train(shares) > len(names):
         raise InvalidInput(
-            f"The chosen pictures show {len(names)} {shares.by}{'s' * (len(names) != 1)}, too few for val_share {shares.val:g} and"
-            f" test_share {shares.test:g}: a split shares none with another. Choose more of them, or set a share to 0."
+            f"The chosen pictures show {len(names)} {shares.by}{'s' * (len(names) != 1)}, too few for val_share {shares.val:g}"
+            f" and test_share {shares.test:g}: a split shares none with another. Choose more of them, or set a share to 0."
         )
     roles = np.full(len(groups), PAIRED)
     roles[np.isin(groups, names[: wanted[0]])] = VAL

@@ -72,7 +72,9 @@ class Staging:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise InvalidInput(f"Another import is writing {self._destination}; wait for it or give another out_dir.") from error
+            raise InvalidInput(
+                f"Another import is writing {self._destination}; wait for it or give another out_dir."
+            ) from error
 
     def _open_journal(self) -> None:
         file = self.folder / _JOURNAL
