@@ -121,7 +121,10 @@ def test_metrics_of_each_epoch_are_tied_to_model_and_data(finished, name):
 def test_metrics_are_those_of_the_right_model(finished):
     run = step(finished, "phase1")
     models = {output.model_id: finished.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs}
-    by_name = {model.name: {metric.key for metric in model.metrics} for model in models.values()}
+    # MLflow adds system metrics to the models of a run that lasts long enough for some
+    by_name = {
+        model.name: {metric.key for metric in model.metrics if not metric.key.startswith("system/")} for model in models.values()
+    }
     assert set(by_name) == {"g1", "discriminator"}
     assert by_name["discriminator"] == D_METRICS
     assert {"val/miou", "train/loss_ce"} <= by_name["g1"] and not D_METRICS & by_name["g1"]
