@@ -123,7 +123,8 @@ def test_metrics_are_those_of_the_right_model(finished):
     models = {output.model_id: finished.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs}
     # MLflow adds system metrics to the models of a run that lasts long enough for some
     by_name = {
-        model.name: {metric.key for metric in model.metrics if not metric.key.startswith("system/")} for model in models.values()
+        model.name: {metric.key for metric in model.metrics if not metric.key.startswith("system/")}
+        for model in models.values()
     }
     assert set(by_name) == {"g1", "discriminator"}
     assert by_name["discriminator"] == D_METRICS
