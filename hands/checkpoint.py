@@ -29,6 +29,7 @@ def save_network(network: nn.Module, size: int, folder: Path) -> None:
     (folder / NETWORK_FILE).write_text(json.dumps(description, indent=2) + "\n")
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / WEIGHTS_FILE)
+    (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it private, and an artifact server may be another user
 
 
 def load_network(folder: Path) -> tuple[HandsNetwork, int]:
