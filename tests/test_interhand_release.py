@@ -12,8 +12,9 @@ from interhand_release import ReleaseFiles, make_release
 from hands.errors import InvalidInput
 from hands.interhand.agreement import PARTS_OF_JOINT, joint_agreement
 from hands.interhand.chunks import square_box
+from hands.interhand.frames import Frames
 from hands.interhand.labels import LabelSource, NoLabels, in_view, project, render, to_camera
-from hands.interhand.release import JOINT_ROWS, Frames, Release, ReleaseCamera
+from hands.interhand.release import JOINT_ROWS, Release, ReleaseCamera
 from hands.interhand.selection import Filters, select
 from hands.interhand.splits import LEFT_OUT, PAIRED, TEST, UNPAIRED_IMAGE, UNPAIRED_MASKS, VAL, Shares, assign_roles
 from hands.synthetic.render import embree_scene, trace

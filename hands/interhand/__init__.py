@@ -1,6 +1,7 @@
 """The public InterHand2.6M release, imported: pictures and annotations -> a data set in the raw layout.
 
 json_files  large JSON files read as streams, every field checked
+frames      the pictures of a split, as columns
 release     the release's folder: frames, cameras, joints, MANO fits
 selection   filters: which frames
 splits      train, val, test by subject or capture; paired and unpaired train frames

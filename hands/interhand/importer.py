@@ -18,9 +18,10 @@ from tqdm import tqdm
 from hands.errors import InvalidInput
 from hands.interhand.base import base_chunks
 from hands.interhand.chunks import Chunk, FrameInfo, Imported, ImportedFrame, Job, import_chunk, square_box
+from hands.interhand.frames import Frames
 from hands.interhand.labels import LabelSource
 from hands.interhand.mano_file import find
-from hands.interhand.release import Frames, Release
+from hands.interhand.release import Release
 from hands.interhand.report import Tally
 from hands.interhand.selection import Filters, select
 from hands.interhand.splits import LEFT_OUT, ROLES, Shares, assign_roles

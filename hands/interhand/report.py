@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from hands.interhand.release import Frames
+from hands.interhand.frames import Frames
 from hands.interhand.splits import LEFT_OUT, ROLES, TEST, VAL
 from hands.parts import HANDS, NUM_CLASSES, PART_NAMES
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from hands.errors import InvalidInput
-from hands.interhand.release import Frames
+from hands.interhand.frames import Frames
 from hands.parts import HAND_TYPES
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hands.errors import InvalidInput
-from hands.interhand.release import Frames
+from hands.interhand.frames import Frames
 from hands.interhand.selection import moments
 from hands.layout_writer import ROLES
 
