@@ -239,9 +239,8 @@ class StepRecorder:
         from hands.pictures import learning_curves
 
         mlflow.log_figure(learning_curves(self.history), "learning_curves.png")
-        summary = {name.replace("val/", "best/"): value for name, value in best.items() if name.startswith("val/")}
         if "best/epoch" not in MlflowClient().get_run(mlflow.active_run().info.run_id).data.metrics:
-            self._log(summary | {"best/epoch": best["best_epoch"]}, int(best["best_epoch"]))
+            self._log({"best/miou": best["val/miou"], "best/epoch": best["best_epoch"]}, int(best["best_epoch"]))
         uris = {name: log_network(network, name, size, self.models[name].model_id) for name, network in networks.items()}
         for name, uri in uris.items():
             log_output(f"{name}_model", uri)
