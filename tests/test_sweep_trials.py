@@ -115,7 +115,9 @@ def test_pruners_cut_trials_that_lag_behind(params, sweep_run, name, monkeypatch
 
     study, objective = prepare(params(n_trials=9, pruner=name))
     monkeypatch.setattr(type(objective), "train", scores)
-    monkeypatch.setattr(sweeps.trial, "trial_run", lambda trial, sweep: nullcontext())
+    monkeypatch.setattr(
+        sweeps.trial, "trial_run", lambda trial, sweep: nullcontext(trial.set_user_attr(RUN_ID, "of no run"))
+    )
     monkeypatch.setattr(mlflow, "log_params", lambda params: None)
     take(study, objective)
     states = [trial.state for trial in study.trials]
