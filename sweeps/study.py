@@ -72,13 +72,16 @@ def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
         options["connect_args"] = {"timeout": SQLITE_LOCK_TIMEOUT_S}
     for last_attempt in (False, True):
         try:
-            return RDBStorage(
+            storage = RDBStorage(
                 url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
                 engine_kwargs=options,
                 heartbeat_interval=heartbeat_s,
                 grace_period=GRACE_HEARTBEATS * heartbeat_s,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY),
             )
+            if storage.engine.dialect.name == "sqlite":
+                lock_from_the_first_statement(storage.engine)
+            return storage
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError) as error:
             if last_attempt:
                 raise _unreachable(url, error) from error
@@ -86,6 +89,24 @@ def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
         except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError) as error:
             raise _unreachable(url, error) from error
     raise AssertionError("unreachable")
+
+
+def lock_from_the_first_statement(engine: sqlalchemy.Engine) -> None:
+    """Makes SQLite's transactions lock the database when they begin, not when they first write.
+
+    Optuna reads a queued trial's state and then sets it to running, in one transaction that other databases guard by a lock
+    on the row. SQLite has none, and two workers would take the same trial. (After SQLAlchemy's documentation of pysqlite.)
+    """
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection, record):
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections from before know nothing of this
 
 
 def _unreachable(url: str, error: Exception) -> InvalidInput:

@@ -55,7 +55,7 @@ def take_trials(study: optuna.Study, objective: Objective, n_trials: int, interr
             return
         except (ValueError, UpdateFinishedTrialError) as error:
             # this worker stood still so long that another one took its trial over
-            if "Cannot tell a FAIL trial" not in str(error):
+            if isinstance(error, ValueError) and not str(error).startswith("Cannot tell a"):
                 raise
             print(f"a trial was taken over by another worker: {error}", flush=True)
 

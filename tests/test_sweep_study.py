@@ -1,6 +1,8 @@
 """The study of a sweep: storages that cannot be used, studies that have changed, and when it is done."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 import pytest
@@ -10,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from hands.errors import InvalidInput
 from sweeps import study as study_module
 from sweeps.space import load_space
-from sweeps.study import FATE, FIRST, StudyConfig, create_study, next_move, open_storage, settled, shown, surplus
+from sweeps.study import FATE, FIRST, StudyConfig, create_study, load_study, next_move, open_storage, settled, shown, surplus
 
 SETTING = {"lr": 0.001, "g1": "abc"}
 
@@ -68,6 +70,25 @@ def test_first_trials_are_the_published_weights_and_queued_once(tmp_path):
     assert [trial.state for trial in trials] == [WAITING, WAITING]
     assert [trial.system_attrs["fixed_params"]["scheme"] for trial in trials] == ["manual", "strong"]
     assert all(trial.user_attrs[FIRST] for trial in trials)
+
+
+@pytest.mark.parametrize("queued", [40, 0])
+def test_no_two_workers_take_the_same_trial(tmp_path, queued):
+    """SQLite has no locks on rows, by which Optuna keeps workers apart."""
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    study = make(url, "loss_weights", SETTING)
+    for _ in range(queued):
+        study.enqueue_trial({})
+
+    def worker(start: threading.Barrier) -> list[int]:
+        own = load_study(open_storage(url, 1), config_at(url), load_space("loss_weights"))
+        start.wait()
+        return [own.ask().number for _ in range(10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        start = threading.Barrier(4)
+        taken = [number for numbers in pool.map(worker, [start] * 4) for number in numbers]
+    assert sorted(taken) == list(range(40))
 
 
 def test_changed_space_is_refused_and_told(tmp_path, monkeypatch):
