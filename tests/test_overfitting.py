@@ -43,7 +43,7 @@ SYNTHESIS = SynthesisConfig(
     eval_subjects=1,
     workers=2,
 )
-SCHEDULE = ScheduleConfig(seed=0, epochs=250, batch_size=8, lr=2e-3, lr_schedule="cosine", ema_decay=0.98, eval_every=50)
+SCHEDULE = ScheduleConfig(seed=0, epochs=800, batch_size=8, lr=2e-3, lr_schedule="cosine", ema_decay=0.98, eval_every=100)
 LEARNED = 0.9
 WEIGHTS = (0.4,) + 16 * (1.0,)
 
