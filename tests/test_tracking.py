@@ -69,6 +69,8 @@ import os, signal
 from entrypoints.parameters import entry_point
 from hands import tracking
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+
 @entry_point()
 def main(params):
     with tracking.run("interrupted", {}):
@@ -82,8 +84,9 @@ main()
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_ends_the_run_as_killed(store, session_store, name):
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED % name], cwd=ROOT, env=environment(session_store), capture_output=True, text=True
-    )
+        [sys.executable, "-c", INTERRUPTED % name],
+        cwd=ROOT, env=environment(session_store), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
     assert done.returncode == 130 and "Traceback" not in done.stderr
     run = newest_run(store)
     assert (run.info.run_name, run.info.status) == ("interrupted", "KILLED")
