@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from hands.entries import KEY_PREFIX, is_plain_path
+from hands.errors import InvalidInput
 from hands.folders import whole_folder
 from hands.layout import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.lmdb_files import LmdbWriter
@@ -122,11 +123,18 @@ class RawFolderWriter:
         self._labels.flush()
 
     def write_lists(self) -> None:
-        """Write the lists of all frames added and listed."""
+        """Write the lists of all frames added and listed.
+
+        Raises:
+            InvalidInput: the disk is full.
+        """
         if not self._mask_ids[MASK_IDS["test"]]:
             del self._mask_ids[MASK_IDS["test"]]
         for name, content in {**self._lists, **self._mask_ids, UNPAIRED_IDS: self._unpaired_ids}.items():
-            torch.save(content, self._folder / name)
+            try:
+                torch.save(content, self._folder / name)
+            except RuntimeError as error:  # so torch reports a full disk
+                raise InvalidInput(f"{self._folder / name} cannot be written; make room and try again.") from error
 
 
 class RawDatasetWriter:

@@ -6,6 +6,8 @@ take theirs from here, at each use: one per file and process, opened when first 
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -69,6 +71,8 @@ def _open(folder: Path, file_bytes: int) -> lmdb.Environment:
 class LmdbWriter:
     """Writes an LMDB environment in batches; the map grows as needed. Close (or leave the block) to finish.
 
+    Every method raises InvalidInput where the disk is full.
+
     Args:
         folder: created; records of an environment that it holds stay.
         ascending: keys come in ascending order, which packs pages full and writes faster.
@@ -76,12 +80,14 @@ class LmdbWriter:
 
     def __init__(self, folder: str | Path, ascending: bool):
         Path(folder).mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._ascending = ascending
         self._waiting: list[tuple[bytes, bytes]] = []
         self._waiting_bytes = 0
-        self._handle = lmdb.open(
-            str(folder), map_size=_FIRST_MAP_BYTES, lock=False, sync=False, metasync=False, readahead=False
-        )
+        with self._refusing():
+            self._handle = lmdb.open(
+                str(folder), map_size=_FIRST_MAP_BYTES, lock=False, sync=False, metasync=False, readahead=False
+            )
 
     def put(self, key: bytes, value: bytes) -> None:
         """Add one record; of two with one key the later stays."""
@@ -93,7 +99,7 @@ class LmdbWriter:
     def _write(self) -> None:
         while self._waiting:
             try:
-                with self._handle.begin(write=True) as transaction:
+                with self._refusing(), self._handle.begin(write=True) as transaction:
                     for key, value in self._waiting:
                         transaction.put(key, value, append=self._ascending)
             except lmdb.MapFullError:
@@ -104,7 +110,17 @@ class LmdbWriter:
     def flush(self) -> None:
         """Bring everything to disk; what is put afterwards may still be lost."""
         self._write()
-        self._handle.sync(True)
+        with self._refusing():
+            self._handle.sync(True)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.MapFullError:
+            raise
+        except lmdb.Error as error:
+            raise InvalidInput(f"{self._folder}/data.mdb cannot be written ({error}); make room and try again.") from error
 
     def close(self) -> None:
         self.flush()

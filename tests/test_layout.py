@@ -164,11 +164,11 @@ def test_a_killed_writer_leaves_nothing_that_passes_for_whole(tmp_path: Path):
             os._exit(9)
     os.waitpid(child, 0)
     assert not (tmp_path / "raw").exists()
-    leftovers = list(tmp_path.iterdir())
-    assert [path.name.startswith(".raw.partial-") for path in leftovers] == [True]
+    assert [path.name for path in tmp_path.iterdir()] == [".raw.partial"]
     with pytest.raises(InvalidInput, match="has no"):
-        RawDataset(leftovers[0], "bgr")
+        RawDataset(tmp_path / ".raw.partial" / "content", "bgr")
     write_all(tmp_path / "raw", test_labelled=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 def test_refuses_an_occupied_folder(tmp_path: Path):

@@ -299,8 +299,10 @@ with whole_folder({str(destination)!r}) as partial, PackedWriter(partial, SIZE, 
     assert done.returncode == -signal.SIGKILL
     assert not destination.exists()
     assert np.array_equal(reader.read([3], None)[0].numpy(), a_record(5, 3))
+    assert (destination.parent / f".{destination.name}.partial").exists()
     write_packed(destination, COUNTS)
     assert len(PackedSet.open(destination).subset("train")) == 7
+    assert not (destination.parent / f".{destination.name}.partial").exists()
 
 
 def test_a_failing_writer_cleans_up(tmp_path: Path):

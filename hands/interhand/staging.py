@@ -5,7 +5,6 @@ finished chunk, written only after its pictures are on disk. What was written of
 has no lists until the very end, so that no reader takes it for a data set; then it is renamed to the destination.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from types import TracebackType
 
 from hands.errors import InvalidInput
 from hands.folders import flush, flush_to_disk, refuse_occupied
+from hands.locks import hold
 
 _JOURNAL, _LOCK = "journal.jsonl", "lock"
 
@@ -36,13 +36,12 @@ class Staging:
 
     def __enter__(self) -> "Staging":
         refuse_occupied(self._destination)
+        taken = f"Another import is writing {self._destination}; wait for it or give another out_dir."
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / _LOCK).open("w")
+            self._lock = hold(self.folder / _LOCK, taken, wait_s=0)
         except OSError as error:
             raise InvalidInput(f"{self.folder} cannot be written ({error.strerror}); give a folder you may write.") from error
         try:
-            self._take_lock()
             self._open_journal()
         except BaseException:
             self._lock.close()
@@ -67,14 +66,6 @@ class Staging:
         refuse_occupied(self._destination)
         os.rename(self.folder, self._destination)
         flush(self._destination.parent)
-
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InvalidInput(
-                f"Another import is writing {self._destination}; wait for it or give another out_dir."
-            ) from error
 
     def _open_journal(self) -> None:
         file = self.folder / _JOURNAL
