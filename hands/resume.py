@@ -4,7 +4,6 @@ A checkpoint is one file of tensors, numbers and texts, `last.pt`, written to a 
 disk and renamed: at every moment the folder holds a whole checkpoint, the previous one until the new one is there.
 """
 
-import fcntl
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pickle import UnpicklingError
 import torch
 
 from hands.errors import InvalidInput
+from hands.locks import hold
 
 FORMAT = 1
 FILE, LOCK = "last.pt", ".lock"
@@ -43,19 +43,8 @@ class TrainingCheckpoint:
         Raises:
             InvalidInput: another process is training it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / LOCK).open("w")
-        deadline = time.monotonic() + CLAIM_S
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it with the process
-                return
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise InvalidInput(
-                        f"another process is training the run of {self.folder}; wait for it, or stop it first."
-                    ) from error
-                time.sleep(1)
+        taken = f"another process is training the run of {self.folder}; wait for it, or stop it first."
+        self._lock = hold(self.folder / LOCK, taken, CLAIM_S)
 
     def due(self) -> bool:
         return self.folder is not None and time.monotonic() - self._written >= 60 * self.minutes
