@@ -17,7 +17,7 @@ def main(params: SimpleNamespace) -> None:
     import mlflow
     import numpy as np
 
-    from entrypoints.training import one_device, fetched_network
+    from entrypoints.training import fetched_network, one_device
     from hands import tracking
     from hands.batches import RecordReader, Shard
     from hands.devices import create_fabric, prepared_network
@@ -25,6 +25,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.inference import predict_subset, score_subset
     from hands.packed import PackedSet
     from hands.pictures import confusion_figure, frame_rows, part_table
+    from hands.tracking.models import model_id_of
 
     packed = PackedSet.open(params.packed_dir)
     subset = packed.subset(params.split)
@@ -40,7 +41,7 @@ def main(params: SimpleNamespace) -> None:
         reader = RecordReader(subset, params.data_residency, fabric.device)
         scores, mious = score_subset(network, reader, params.eval_batch_size, fabric.autocast, Shard(0, 1), progress=True)
         name = params.split
-        tracking.log_scores(scores.values, name, dataset, tracking.model_id_of(params.model))
+        tracking.log_scores(scores.values, name, dataset, model_id_of(params.model))
         mlflow.log_table(part_table(scores), f"parts_{name}.json")
         mlflow.log_figure(confusion_figure(scores.confusion), f"confusion_{name}.png")
         order = np.argsort(mious[~np.isnan(mious)])

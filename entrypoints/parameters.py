@@ -2,8 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Callable
 
 import click
 

@@ -10,8 +10,9 @@ from entrypoints.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCH
 
 
 @entry_point(
-    *DATA, "unpaired", *SCHEDULE, "g1", "g1_model", "encoder_weights", "adv_input", "d_lr", *CLASS_WEIGHTS, *DEVICES, *CHECKPOINT
-)
+    *DATA, "unpaired", *SCHEDULE, "g1", "g1_model", "encoder_weights",
+    "adv_input", "d_lr", *CLASS_WEIGHTS, *DEVICES, *CHECKPOINT,
+)  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G1 on the paired set, and D on the side."""
     import torch

@@ -16,15 +16,15 @@ from entrypoints.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE, en
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on the paired set with cross-entropy, Dice and the adversarial term."""
     from entrypoints.training import phase2_paired_config, segmentation_loss, session, start_network
-    from hands import tracking
     from hands.checkpoint import load_discriminator
     from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
+    from hands.tracking.models import fetch_network
 
     config = phase2_paired_config(params)
     names = ("g2", "discriminator") if params.update_discriminator else ("g2",)
     with session("phase2_paired", params, names) as step:
         size = step.packed.manifest.size
-        d = load_discriminator(tracking.fetch_network(params.d_model))
+        d = load_discriminator(fetch_network(params.d_model))
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
         masks = step.mask_reader(params.unpaired) if params.update_discriminator else None
         data = Phase2PairedData(step.reader(params.train_split), masks, step.val)

@@ -16,6 +16,8 @@ from entrypoints.processes import call, declared, run_step, start_server
 from hands import tracking
 from hands.errors import InvalidInput
 from hands.manifest import read_manifest
+from hands.tracking.models import register
+from hands.tracking.steps import step_key
 
 
 @entry_point("recipe", *PIPELINE)
@@ -69,7 +71,7 @@ def run_recipe(params: SimpleNamespace) -> None:
     step(params, "evaluate", f"evaluate {split}", packed_dir=packed_dir, model=g2_model, split=split)
     if test.count:
         step(params, "predict", "predict test", packed_dir=packed_dir, model=g2_model, split="test")
-    version, is_champion = tracking.register(g2_model, params.registered_model, manifest.digest, float(paired["val_miou"]))
+    version, is_champion = register(g2_model, params.registered_model, manifest.digest, float(paired["val_miou"]))
     note = "champion" if is_champion else "not the best on this dataset; the champion stays"
     print(f"== {params.registered_model} version {version}: {note}", flush=True)
 
@@ -87,7 +89,7 @@ def step(params: SimpleNamespace, entry_point: str, name: str, **given: object) 
         if parameter != "out_dir"
     }
     fingerprint = data_fingerprint(Path(values["data_dir"])) if "data_dir" in values else ""
-    key = tracking.step_key(entry_point, {name: values[name] for name in values if name not in CHECKPOINT}, fingerprint)
+    key = step_key(entry_point, {name: values[name] for name in values if name not in CHECKPOINT}, fingerprint)
     if "out_dir" in declared(entry_point):
         values["out_dir"] = str(Path(params.work_dir).resolve() / f"{entry_point}-{key[:12]}")
     return run_step(entry_point, name, values, key)

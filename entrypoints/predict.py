@@ -27,11 +27,12 @@ def main(params: SimpleNamespace) -> None:
     from hands.parts import HANDS
     from hands.pictures import frame_rows, overlay, tile_rows
     from hands.predictions import predict_photographs, predict_split, predict_submission
+    from hands.tracking.models import fetch_network
 
     fabric = create_fabric(one_device(params))
     with tracking.run("predict", vars(params)):
         if params.images:
-            network, size = load_network(tracking.fetch_network(params.model))
+            network, size = load_network(fetch_network(params.model))
             network = prepared_network(fabric, network, params.memory_format)
             source = params.images, params.boxes, params.eval_batch_size, params.out_dir
             for file, picture, labels in predict_photographs(network, size, fabric.device, fabric.autocast, *source):

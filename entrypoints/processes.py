@@ -11,14 +11,23 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import Callable, TypeVar
+from typing import TypeVar
 
 import mlflow
 import yaml
 
-from hands import tracking
 from hands.errors import InvalidInput
+from hands.tracking import ROOT
+from hands.tracking.steps import (
+    adopt_step_run,
+    create_step_run,
+    end_step_run,
+    find_finished,
+    find_unfinished,
+    outputs,
+)
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 Result = TypeVar("Result")
@@ -30,7 +39,7 @@ _server = multiprocessing.get_context("forkserver")
 
 def declared(entry_point: str) -> dict[str, str | None]:
     """Parameters of an entry point and their defaults (None: required), as MLproject states them."""
-    project = yaml.safe_load((tracking.ROOT / "MLproject").read_text())
+    project = yaml.safe_load((ROOT / "MLproject").read_text())
     parameters = project["entry_points"][entry_point]["parameters"]
     return {name: str(p["default"]) if "default" in p else None for name, p in parameters.items()}
 
@@ -55,19 +64,19 @@ def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) 
     Raises:
         InvalidInput: the step failed; its own message stands above, and in its run.
     """
-    finished = tracking.find_finished(key)
+    finished = find_finished(key)
     if finished is not None:
         print(f"== {run_name}: reused from run {finished.info.run_id}", flush=True)
         mlflow.set_tag(f"hands.reused.{run_name}", finished.info.run_id)
-        return tracking.outputs(finished.info.run_id)
-    broken_off = tracking.find_unfinished(key, params["checkpoint_dir"]) if "checkpoint_dir" in params else None
+        return outputs(finished.info.run_id)
+    broken_off = find_unfinished(key, params["checkpoint_dir"]) if "checkpoint_dir" in params else None
     if broken_off is not None:
         run_id = broken_off
-        tracking.adopt_step_run(run_id)
+        adopt_step_run(run_id)
         params = params | {"resume": run_id}
         print(f"== {run_name}: run {run_id} goes on", flush=True)
     else:
-        run_id = tracking.create_step_run(entry_point, run_name, key)
+        run_id = create_step_run(entry_point, run_name, key)
         print(f"== {run_name}: run {run_id}", flush=True)
     arguments = [f"--{name}={value}" for name, value in params.items()]
     environment = {
@@ -81,12 +90,12 @@ def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) 
         process.join()
     except BaseException:
         _stop(process)
-        tracking.end_step_run(run_id, "KILLED")
+        end_step_run(run_id, "KILLED")
         raise
     if process.exitcode != 0:
-        tracking.end_step_run(run_id, "FAILED")
+        end_step_run(run_id, "FAILED")
         raise InvalidInput(f"{run_name} failed (exit code {process.exitcode}); what it said stands above, and in run {run_id}.")
-    return tracking.outputs(run_id)
+    return outputs(run_id)
 
 
 def _stop(process: multiprocessing.Process) -> None:

@@ -1,36 +1,43 @@
 """What phase1, phase2_init and phase2_paired share between parsing and their fit."""
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Iterator
 
 import mlflow
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from PIL import Image
 
 from entrypoints.parameters import CHECKPOINT
 from hands import tracking
 from hands.batches import RecordReader
+from hands.checkpoint import load_network
 from hands.class_weights import ClassWeightConfig, class_weights
 from hands.devices import DeviceConfig, create_fabric
 from hands.errors import InvalidInput
+from hands.inference import predict_subset
 from hands.losses import SegmentationLoss
 from hands.networks import HandsNetwork, build_network, network_spec
 from hands.packed import PackedSet
-from hands.checkpoint import load_network
-from hands.pictures import frame_rows
-from hands.inference import predict_subset
 from hands.phase1 import Phase1Config
 from hands.phase2_init import Phase2InitConfig
 from hands.phase2_paired import Phase2PairedConfig
+from hands.pictures import frame_rows
 from hands.resume import TrainingCheckpoint
+from hands.tracking.models import fetch_network
+from hands.tracking.outbox import Undelivered
+from hands.tracking.recorder import StepRecorder
+from hands.tracking.steps import run_to_resume
 from hands.training import Recorder, ScheduleConfig
 
 VAL_PICTURES = 8
+OUTBOX = "outbox"  # beside the checkpoint
 
 
 def schedule_config(params: SimpleNamespace) -> ScheduleConfig:
@@ -131,7 +138,7 @@ def check_size(name: str, size: int) -> None:
 
 
 def fetched_network(model: str, size: int) -> HandsNetwork:
-    network, trained_size = load_network(tracking.fetch_network(model))
+    network, trained_size = load_network(fetch_network(model))
     if trained_size != size:
         raise InvalidInput(
             f"the model '{model}' was trained on pictures of side {trained_size}, the packed set has {size}; "
@@ -162,7 +169,7 @@ class Session:
 @contextmanager
 def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, ...]) -> Iterator[Session]:
     """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names."""
-    resumed = tracking.run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
+    resumed = run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
     packed = PackedSet.open(params.packed_dir)
     fabric = create_fabric(device_config(params))
     fabric.launch()
@@ -178,10 +185,11 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
         checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
         checkpoint.claim()
         dataset = tracking.log_dataset(packed, "training")
-        recorder = tracking.StepRecorder(dataset, model_names, lambda network: val_picture(fabric, network, val))
+        picture = partial(val_picture, fabric, val)
+        recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX)
         try:
             yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Undelivered):
             raise  # the models stay pending: the run may go on
         except BaseException:
             recorder.abandon()
@@ -208,7 +216,7 @@ class SilentRecorder:
     def finish(self, networks, size, best) -> None: ...
 
 
-def val_picture(fabric: Fabric, network: torch.nn.Module, val: RecordReader):
+def val_picture(fabric: Fabric, val: RecordReader, network: torch.nn.Module) -> Image.Image:
     """The same validation frames each time, spread over the split: picture, truth and prediction of each hand."""
     n = len(val.subset)
     indices = np.unique(np.linspace(0, n - 1, min(n, VAL_PICTURES)).astype(np.int64))

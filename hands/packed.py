@@ -123,7 +123,7 @@ class PackedSet:
         """One subset by name.
 
         train, val: paired. test: labelled where the source's test split is. unpaired_images: 3 channels.
-        unpaired_masks: 2 channels. minitrain, minival, miniunpaired_images: the fixed sample of 1000. trainval: train, then val.
+        unpaired_masks: 2 channels. minitrain, minival, miniunpaired_images: the fixed sample of 1000. trainval: train, val.
 
         Raises:
             InvalidInput: no such subset in this set, or its index is damaged.

@@ -1,7 +1,7 @@
 """Predicted labels as files: label pictures and overlays of a folder of photographs or a split, or the submission archive."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from hands.submission import SubmissionWriter
 
 
 def predict_photographs(
-    network: nn.Module, size: int, device: torch.device, autocast: Autocast, folder: str, boxes: str, batch_size: int, out_dir: str
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    network: nn.Module, size: int, device: torch.device, autocast: Autocast,
+    folder: str, boxes: str, batch_size: int, out_dir: str,
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:  # fmt: skip
     """Labels a folder of pictures at their own size; yields (file name, picture (H, W, 3), labels (2, H, W)) as it writes."""
     photographs = list_photographs(folder, boxes or None)
     with whole_folder(out_dir) as partial, tqdm(total=len(photographs), unit="image", mininterval=5) as progress:

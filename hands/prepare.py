@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from hands.decoding import BrokenEntry
 from hands.entries import Entry
-from hands.errors import InvalidInput
 from hands.folders import whole_folder
 from hands.layout import RawDataset
 from hands.manifest import Manifest, record_side

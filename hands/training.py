@@ -4,8 +4,9 @@ import math
 import os
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, Iterator, Protocol
+from typing import Protocol
 
 import torch
 from lightning.fabric import Fabric
@@ -167,7 +168,7 @@ class Averages:
         if not self.sums:
             return {}
         stacked = torch.stack([total / self.counts[name] for name, total in self.sums.items()])
-        return dict(zip(self.sums, fabric.all_reduce(stacked, reduce_op="mean").tolist()))
+        return dict(zip(self.sums, fabric.all_reduce(stacked, reduce_op="mean").tolist(), strict=True))
 
 
 TrainStep = Callable[[int, tuple[torch.Tensor, ...]], dict[str, torch.Tensor]]
@@ -206,7 +207,7 @@ def fit(
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         state.restore(saved)
         recorder.restore(state.history)
-    batches = zip(*(stream.batches(state.step, total_steps) for stream in streams))
+    batches = zip(*(stream.batches(state.step, total_steps) for stream in streams), strict=True)
     silent = fabric.global_rank != 0 or "TQDM_DISABLE" in os.environ  # a sweep's workers would write over each other
     progress = tqdm(total=total_steps, initial=state.step, unit="step", mininterval=5, disable=silent)
     with StopSignals(checkpoint is not None) as signals:

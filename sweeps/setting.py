@@ -16,7 +16,7 @@ from hands.errors import InvalidInput
 from hands.losses import SegmentationLoss
 from hands.manifest import read_manifest
 from hands.parts import NUM_CLASSES
-from hands.tracking import fetch_network
+from hands.tracking.models import fetch_network
 from sweeps.job import Models
 from sweeps.space import load_space
 from sweeps.trial import SWEEP_ONLY

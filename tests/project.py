@@ -18,7 +18,8 @@ from mlflow.entities import Run
 
 from hands.discriminator import Discriminator
 from hands.networks import HandsNetwork, network_spec
-from hands.tracking import ROOT, log_network
+from hands.tracking import ROOT
+from hands.tracking.models import log_network
 
 EXPERIMENT = "tests"
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]

@@ -126,7 +126,7 @@ def recorded_steps(monkeypatch, **overrides) -> list[tuple[str, str, dict[str, s
     monkeypatch.setattr(pipeline, "run_step", run_step)
     monkeypatch.setattr(pipeline, "data_fingerprint", lambda folder: "")
     monkeypatch.setattr(pipeline, "read_manifest", lambda folder: subset)
-    monkeypatch.setattr(pipeline.tracking, "register", lambda *arguments: (1, True))
+    monkeypatch.setattr(pipeline, "register", lambda *arguments: (1, True))
     values = {name: field.get("default") for name, field in declared("main").items()} | overrides
     arguments = [f"--{name}={value}" for name, value in values.items()] + ["--recipe=main"]
     with pipeline.main.make_context("main", arguments) as context:

@@ -43,7 +43,7 @@ SYNTHESIS = SynthesisConfig(
     eval_subjects=1,
     workers=2,
 )
-SCHEDULE = ScheduleConfig(seed=0, epochs=800, batch_size=8, lr=2e-3, lr_schedule="cosine", ema_decay=0.98, eval_every=100)
+SCHEDULE = ScheduleConfig(seed=0, epochs=400, batch_size=8, lr=2e-3, lr_schedule="cosine", ema_decay=0.98, eval_every=100)
 LEARNED = 0.9
 WEIGHTS = (0.4,) + 16 * (1.0,)
 
@@ -119,7 +119,8 @@ def test_phase1_learns_them(phase1):
 def test_phase2_init_learns_them_from_the_labels_of_g1(sixteen: PackedSet, phase1):
     g1, g2 = phase1[0], new_network(1)
     data = Phase2InitData(reader(sixteen, "unpaired_images"), reader(sixteen, "val"))
-    config = Phase2InitConfig(SCHEDULE, drop_fraction=0.5, memory_format="auto")
+    # of so few pictures the drop would leave out the same ones for ever
+    config = Phase2InitConfig(SCHEDULE, drop_fraction=0.0, memory_format="auto")
     loss = SegmentationLoss(0.35, 0.65, "dice", 0.0, WEIGHTS)
     best = fit_phase2_init(a_fabric(), config, data, g1, g2, loss, Silent())
     assert best["val/miou"] > LEARNED

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.io import decode_image
 
-from hands.errors import InvalidInput
 from hands.encoding import encode_swapped_jpeg
+from hands.errors import InvalidInput
 from hands.synthetic.dataset import CAMERAS, SynthesisConfig, frames, plan, stored_labels
 
 CONFIG = SynthesisConfig(

@@ -15,6 +15,8 @@ from hands.checkpoint import load_discriminator, load_network
 from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
 from hands.tracking import ROOT
+from hands.tracking.models import fetch_network, register
+from hands.tracking.steps import STEP_KEY_TAG, find_finished, outputs, step_key
 from tests.conftest import SIZE
 from tests.project import environment, log_toy, newest_run
 
@@ -43,7 +45,7 @@ def test_a_finished_run(store):
     run = newest_run(store)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "phase1")
     assert tracking.FAILURE_TAG not in run.data.tags
-    assert tracking.outputs(run.info.run_id) == {"g1_model": "models:/m-1"}
+    assert outputs(run.info.run_id) == {"g1_model": "models:/m-1"}
 
 
 def test_a_run_that_was_named_keeps_its_name(store, monkeypatch):
@@ -93,17 +95,17 @@ def test_a_signal_ends_the_run_as_killed(store, session_store, name):
 
 
 def test_logged_networks_come_back_trainable(store, logged):
-    network, size = load_network(tracking.fetch_network(logged.g2_uri))
+    network, size = load_network(fetch_network(logged.g2_uri))
     assert size == SIZE
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), logged.g2.state_dict().values(), strict=True))
     assert all(parameter.requires_grad for parameter in network.parameters())
-    d = load_discriminator(tracking.fetch_network(logged.d_uri))
+    d = load_discriminator(fetch_network(logged.d_uri))
     assert all(torch.equal(a, b) for a, b in zip(d.state_dict().values(), logged.d.state_dict().values(), strict=True))
 
 
 def test_a_model_is_found_by_run_and_name(store, logged):
     run_id = store.get_logged_model(logged.g2_uri.removeprefix("models:/")).source_run_id
-    assert load_network(tracking.fetch_network(f"runs:/{run_id}/g2"))[1] == SIZE
+    assert load_network(fetch_network(f"runs:/{run_id}/g2"))[1] == SIZE
 
 
 def test_logging_a_model_says_nothing(store, capfd):
@@ -128,15 +130,15 @@ def registry(store, logged):
     """Registers one more logged model under a name of its own; (version, is champion) and the current champion."""
     name = "toys"
 
-    def register(digest: str, miou: float, uri: str | None = None) -> SimpleNamespace:
+    def register_one(digest: str, miou: float, uri: str | None = None) -> SimpleNamespace:
         if uri is None:
             with mlflow.start_run():
                 uri = log_toy(Discriminator(), "discriminator", SIZE)
-        version, is_champion = tracking.register(uri, name, digest, miou)
+        version, is_champion = register(uri, name, digest, miou)
         champion = int(store.get_model_version_by_alias(name, "champion").version)
         return SimpleNamespace(uri=uri, version=version, is_champion=is_champion, champion=champion)
 
-    yield register
+    yield register_one
     store.delete_registered_model(name)
 
 
@@ -162,25 +164,25 @@ def test_a_model_is_registered_once(registry):
 def test_reuse_needs_a_finished_run_whose_outputs_are_there(store, tmp_path):
     folder = tmp_path / "packed"
     folder.mkdir()
-    with mlflow.start_run(tags={tracking.STEP_KEY_TAG: "k1"}) as failed:
+    with mlflow.start_run(tags={STEP_KEY_TAG: "k1"}) as failed:
         tracking.log_output_folder("packed_dir", folder)
     store.set_terminated(failed.info.run_id, "FAILED")
-    assert tracking.find_finished("k1") is None
-    with mlflow.start_run(tags={tracking.STEP_KEY_TAG: "k1"}) as finished:
+    assert find_finished("k1") is None
+    with mlflow.start_run(tags={STEP_KEY_TAG: "k1"}) as finished:
         tracking.log_output_folder("packed_dir", folder)
-    assert tracking.find_finished("k1").info.run_id == finished.info.run_id
-    assert tracking.find_finished("k2") is None
+    assert find_finished("k1").info.run_id == finished.info.run_id
+    assert find_finished("k2") is None
     folder.rmdir()
-    assert tracking.find_finished("k1") is None
+    assert find_finished("k1") is None
 
 
 def test_a_lost_model_is_not_reused(store):
-    with mlflow.start_run(tags={tracking.STEP_KEY_TAG: "k3"}):
+    with mlflow.start_run(tags={STEP_KEY_TAG: "k3"}):
         tracking.log_output("g1_model", "models:/m-00000000000000000000000000000000")
-    assert tracking.find_finished("k3") is None
+    assert find_finished("k3") is None
 
 
 @pytest.mark.parametrize("change", [{"entry_point": "phase2_init"}, {"params": {"lr": "2"}}, {"data": "y"}])
 def test_step_keys_tell_steps_apart(change):
     same = {"entry_point": "phase1", "params": {"lr": "1"}, "data": "x"}
-    assert tracking.step_key(**same) == tracking.step_key(**same) != tracking.step_key(**same | change)
+    assert step_key(**same) == step_key(**same) != step_key(**same | change)

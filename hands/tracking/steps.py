@@ -1,0 +1,127 @@
+"""The runs of a pipeline's steps: which are finished and can be reused, which were broken off and can go on."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from hands.errors import InvalidInput
+from hands.tracking import ENTRY_POINT_TAG, OUTPUT_TAG, ROOT
+
+STEP_KEY_TAG = "hands.step_key"
+
+
+def source_digest() -> str:
+    """Digest of the code that steps run: a finished step is reused only while it is unchanged."""
+    digest = hashlib.sha256()
+    for folder in ("entrypoints", "hands"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update((ROOT / "conda.yaml").read_bytes())
+    return digest.hexdigest()
+
+
+def step_key(entry_point: str, params: dict[str, str], data: str) -> str:
+    """Digest of all that a step's result follows from: its parameters (earlier steps' outputs among them), the state of
+    the dataset it reads, and the code."""
+    content = {"entry_point": entry_point, "params": params, "data": data, "source": source_digest()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def find_finished(key: str) -> Run | None:
+    """The newest finished run of a step with this key, whose outputs are still there."""
+    found = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"attributes.status = 'FINISHED' and tags.`{STEP_KEY_TAG}` = '{key}'",
+        output_format="list",
+    )
+    return next((run for run in found if all(map(_still_there, outputs(run.info.run_id).values()))), None)
+
+
+def find_unfinished(key: str, checkpoint_dir: str) -> str | None:
+    """The newest run of a step with this key that was broken off and left a checkpoint; its id."""
+    found = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"attributes.status != 'FINISHED' and tags.`{STEP_KEY_TAG}` = '{key}'",
+        output_format="list",
+    )
+    return next((run.info.run_id for run in found if _has_checkpoint(run.info.run_id, checkpoint_dir)), None)
+
+
+def run_to_resume(entry_point: str, resume: str, checkpoint_dir: str) -> str:
+    """The id of the run that `resume` names: a run id, or "latest" for the newest of this entry point with a checkpoint.
+
+    Raises:
+        InvalidInput: there is no such run, or it has no checkpoint.
+    """
+    if resume == "latest":
+        runs = mlflow.search_runs(
+            search_all_experiments=True,
+            filter_string=f"attributes.status != 'FINISHED' and tags.`{ENTRY_POINT_TAG}` = '{entry_point}'",
+            output_format="list",
+        )
+        found = next((run.info.run_id for run in runs if _has_checkpoint(run.info.run_id, checkpoint_dir)), None)
+        if found is None:
+            raise InvalidInput(
+                f"no unfinished run of {entry_point} has a checkpoint in {checkpoint_dir}; start one without resume."
+            )
+        return found
+    try:
+        MlflowClient().get_run(resume)
+    except MlflowException as error:
+        raise InvalidInput(f"resume is '{resume}', which is no run here; expected a run id, or latest.") from error
+    if not _has_checkpoint(resume, checkpoint_dir):
+        raise InvalidInput(f"run {resume} has no checkpoint in {checkpoint_dir}; give its checkpoint_dir, or start anew.")
+    return resume
+
+
+def _has_checkpoint(run_id: str, checkpoint_dir: str) -> bool:
+    return (Path(checkpoint_dir) / run_id / "last.pt").exists()
+
+
+def outputs(run_id: str) -> dict[str, str]:
+    """What a step's log_output named."""
+    tags = MlflowClient().get_run(run_id).data.tags
+    return {name.removeprefix(OUTPUT_TAG): value for name, value in tags.items() if name.startswith(OUTPUT_TAG)}
+
+
+def _still_there(output: str) -> bool:
+    if output.startswith("/"):
+        return Path(output).exists()
+    if not output.startswith("models:/"):
+        return True
+    try:
+        mlflow.models.get_model_info(output)
+    except (MlflowException, OSError):
+        return False
+    return True
+
+
+def create_step_run(entry_point: str, run_name: str, key: str) -> str:
+    """A run below the active one, for a process that is started with its id; returns the id."""
+    parent = mlflow.active_run().info
+    tags = {
+        "mlflow.parentRunId": parent.run_id,
+        "mlflow.project.entryPoint": entry_point,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.source.name": str(ROOT),
+        STEP_KEY_TAG: key,
+    }
+    of_parent = MlflowClient().get_run(parent.run_id).data.tags
+    tags |= {name: of_parent[name] for name in ("mlflow.source.git.commit", "mlflow.user") if name in of_parent}
+    return MlflowClient().create_run(parent.experiment_id, run_name=run_name, tags=tags).info.run_id
+
+
+def adopt_step_run(run_id: str) -> None:
+    """Moves a run that goes on below the active one."""
+    MlflowClient().set_tag(run_id, "mlflow.parentRunId", mlflow.active_run().info.run_id)
+
+
+def end_step_run(run_id: str, status: str) -> None:
+    """Ends a step's run whose process died without doing so."""
+    if MlflowClient().get_run(run_id).info.status == "RUNNING":
+        MlflowClient().set_terminated(run_id, status)
