@@ -170,8 +170,11 @@ SWEEP = (
 )  # fmt: skip
 
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived; like Ctrl-C, the run ends as KILLED."""
+    """SIGTERM or SIGUSR1 arrived; like Ctrl-C, the run ends as KILLED."""
 
 
 def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], click.Command]:
@@ -183,7 +186,8 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
     def decorate(function: Callable[[SimpleNamespace], None]) -> click.Command:
         @click.command(help=(function.__doc__ or "").strip().split("\n")[0])
         def command(**values):
-            signal.signal(signal.SIGTERM, _terminate)
+            for number in STOP_SIGNALS:
+                signal.signal(number, _terminate)
             try:
                 check_server()
                 function(SimpleNamespace(**values))
@@ -202,5 +206,6 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
 
 
 def _terminate(signal_number, frame):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the ending of the run
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the ending of the run
     raise Terminated

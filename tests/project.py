@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from entrypoints.parameters import STOP_SIGNALS
 from hands.discriminator import Discriminator
 from hands.networks import HandsNetwork, network_spec
 from hands.tracking import ROOT
@@ -49,14 +50,15 @@ def arguments(entry_point: str, **overrides: object) -> list[str]:
 
 def invoke(entry_point: str, **overrides: object) -> Result:
     """Runs an entry point in this process, as its command line does."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     recipe = entry_point in ("main", "dryrun", "full")
     main = importlib.import_module("entrypoints.pipeline" if recipe else f"entrypoints.{entry_point}").main
     options = [f"--recipe={entry_point}"] * recipe
     try:
         return CliRunner().invoke(main, options + arguments(entry_point, **overrides))
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def newest_run(client: MlflowClient) -> Run:

@@ -83,7 +83,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
 def test_a_signal_ends_the_run_as_killed(store, session_store, name):
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED % name],
