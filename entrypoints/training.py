@@ -193,8 +193,9 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
             raise  # the models stay pending: the run may go on
         except BaseException:
             recorder.abandon()
+            checkpoint.remove_if_untrained()
             raise
-        checkpoint.remove()
+    checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
 
 
 def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:

@@ -10,7 +10,6 @@ import signal
 import time
 import warnings
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 
@@ -36,15 +35,21 @@ class TrainingCheckpoint:
         self.minutes = minutes
         self.fingerprint = fingerprint
         self._written = time.monotonic()
+        self._untrained = False
 
     def claim(self) -> None:
         """Makes this process the one that trains the run; waits a while for a predecessor that is about to end.
+
+        From here on the run can be resumed: a first checkpoint says that nothing is trained yet.
 
         Raises:
             InvalidInput: another process is training it.
         """
         taken = f"another process is training the run of {self.folder}; wait for it, or stop it first."
         self._lock = hold(self.folder / LOCK, taken, CLAIM_S)
+        if not (self.folder / FILE).exists():
+            self.save({})
+            self._untrained = True
 
     def due(self) -> bool:
         return self.folder is not None and time.monotonic() - self._written >= 60 * self.minutes
@@ -54,6 +59,7 @@ class TrainingCheckpoint:
         if self.folder is None:
             return
         self._written = time.monotonic()
+        self._untrained = False
         partial = self.folder / f".{FILE}.partial"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +79,7 @@ class TrainingCheckpoint:
             )
 
     def load(self) -> dict | None:
-        """The last checkpoint's state; None where there is none yet.
+        """The last checkpoint's state; None where nothing is trained yet.
 
         Raises:
             InvalidInput: the file is damaged, or of a run with other parameters or data.
@@ -83,7 +89,7 @@ class TrainingCheckpoint:
             return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except Exception as error:  # the unpickler raises whatever a damaged stream leads it to
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise InvalidInput(
                 f"the checkpoint {path} cannot be read ({reason}); delete it to start the step anew."
@@ -94,7 +100,12 @@ class TrainingCheckpoint:
             raise InvalidInput(
                 f"the checkpoint {path} is of a run with other parameters or data; resume with the same ones, or start anew."
             )
-        return state
+        return state if "step" in state else None
+
+    def remove_if_untrained(self) -> None:
+        """A run that failed before its first step is none to go on with."""
+        if self._untrained:
+            self.remove()
 
     def remove(self) -> None:
         """The step is finished: its result is a logged model."""
@@ -107,7 +118,10 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopSignals:
-    """Notes SIGTERM, SIGINT and SIGUSR1 instead of breaking off in the middle of a step; inactive, it changes nothing."""
+    """Notes SIGTERM, SIGINT and SIGUSR1 instead of breaking off in the middle of a step; inactive, it changes nothing.
+
+    Once one was noted, further ones are ignored to the end of the process: they must not disturb the ending of its run.
+    """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -123,7 +137,7 @@ class StopSignals:
 
     def __exit__(self, kind, error, trace) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self.received else handler)
 
     def _note(self, number: int, frame) -> None:
         self.received = signal.Signals(number).name

@@ -162,12 +162,22 @@ def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(number, tiny_packed, t
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(training.Learner, "update", update_and_signal)
-    before = signal.getsignal(number)
+    before = {other: signal.getsignal(other) for other in StopSignals.SIGNALS}
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
-    with pytest.raises(Stopped, match=number.name):
-        run_init(tiny_packed, Notebook(), checkpoint)
+    try:
+        with pytest.raises(Stopped, match=number.name):
+            run_init(tiny_packed, Notebook(), checkpoint)
+        os.kill(os.getpid(), number)  # changes nothing: the process is ending
+    finally:
+        for other, handler in before.items():
+            signal.signal(other, handler)
     assert checkpoint.load()["step"] == 1
-    assert signal.getsignal(number) is before
+
+
+def test_signals_do_what_they_did_after_a_fit_without_any(tiny_packed, tmp_path):
+    before = [signal.getsignal(number) for number in StopSignals.SIGNALS]
+    run_init(tiny_packed, Notebook(), TrainingCheckpoint(tmp_path / "run", NEVER, "same"))
+    assert [signal.getsignal(number) for number in StopSignals.SIGNALS] == before
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
@@ -188,6 +198,29 @@ def test_other_parameters_are_refused(tmp_path):
     TrainingCheckpoint(tmp_path / "run", NEVER, "lr=1").save({"step": 1})
     with pytest.raises(InvalidInput, match="other parameters"):
         TrainingCheckpoint(tmp_path / "run", NEVER, "lr=2").load()
+
+
+def test_a_run_can_be_resumed_before_it_has_trained_anything(tmp_path):
+    TrainingCheckpoint(tmp_path / "run", NEVER, "lr=1").claim()
+    assert TrainingCheckpoint(tmp_path / "run", NEVER, "lr=1").load() is None
+    with pytest.raises(InvalidInput, match="other parameters"):
+        TrainingCheckpoint(tmp_path / "run", NEVER, "lr=2").load()
+
+
+def test_only_a_checkpoint_of_nothing_goes_with_a_failed_run(tmp_path):
+    failed = TrainingCheckpoint(tmp_path / "failed", NEVER, "same")
+    failed.claim()
+    failed.remove_if_untrained()
+    assert not (tmp_path / "failed").exists()
+    trained = TrainingCheckpoint(tmp_path / "trained", NEVER, "same")
+    trained.claim()
+    trained.save({"step": 1})
+    trained.remove_if_untrained()
+    resumed = TrainingCheckpoint(tmp_path / "trained", NEVER, "same")
+    trained._lock.close()
+    resumed.claim()
+    resumed.remove_if_untrained()
+    assert resumed.load()["step"] == 1
 
 
 def test_two_processes_cannot_train_one_run(tmp_path, monkeypatch):
