@@ -110,8 +110,13 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict) -> None:
+        """Raises ValueError, RuntimeError and the like where the state is another network's."""
         self.network.load_state_dict(state["network"])
-        self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        own = self.optimizer.optimizer.state_dict()["param_groups"]
+        self.optimizer.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": own})
+        for parameter, moments in self.optimizer.optimizer.state.items():  # which torch takes as they are
+            if {moments[name].shape for name in ("exp_avg", "exp_avg_sq")} != {parameter.shape} or moments["step"].numel() != 1:
+                raise ValueError("the optimizer's state is of other weights")
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
@@ -277,6 +282,16 @@ class BestEpoch:
         }
         return True
 
+    def resume(self, metrics: dict[str, float], weights: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Goes on from an earlier best epoch; raises ValueError where its weights are another network's."""
+        for name, learner in self.learners.items():
+            expected = {key: (value.shape, value.dtype) for key, value in learner.evaluated.state_dict().items()}
+            if {key: (value.shape, value.dtype) for key, value in weights[name].items()} != expected:
+                raise ValueError("the best epoch's weights are of another network")
+        if not {"val/miou", "best_epoch"} <= metrics.keys():
+            raise ValueError("the best epoch has no score")
+        self.metrics, self.weights = metrics, weights
+
     def restore(self) -> None:
         for name, learner in self.learners.items():
             learner.network.load_state_dict(self.weights[name])
@@ -317,17 +332,37 @@ class TrainingState:
         }
 
     def restore(self, saved: dict) -> None:
+        """Raises InvalidInput where the state is no training's of these learners."""
+        try:
+            self._restore(saved)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise InvalidInput(f"the checkpoint does not fit the step ({reason}); delete it to start the step anew.") from error
+
+    def _restore(self, saved: dict) -> None:
         device = next(iter(self.learners.values())).fabric.device
-        self.step, self.epoch, self.seconds = saved["step"], saved["epoch"], saved["seconds"]
-        self.averages.sums = {name: value.to(device) for name, value in saved["sums"].items()}
-        self.averages.counts.update(saved["counts"])
-        self.best.metrics, self.best.weights = saved["best_metrics"], saved["best_weights"]
-        self.history = [(epoch, metrics) for epoch, metrics in saved["history"]]
+        self.step, self.epoch, self.seconds = int(saved["step"]), int(saved["epoch"]), float(saved["seconds"])
+        if not 0 <= self.epoch <= self.step or not self.seconds >= 0:
+            raise ValueError(f"epoch {self.epoch}, step {self.step} after {self.seconds} s")
+        self.averages.sums = {name: value.to(device).double().reshape(()) for name, value in saved["sums"].items()}
+        self.averages.counts.update({name: int(saved["counts"][name]) for name in self.averages.sums})
+        if not all(count > 0 for count in self.averages.counts.values()):
+            raise ValueError("means of nothing")
+        self.history = [(int(epoch), _numbers(metrics)) for epoch, metrics in saved["history"]]
         for name, learner in self.learners.items():
             learner.load_state_dict(saved["learners"][name])
+        if saved["best_metrics"]:
+            self.best.resume(_numbers(saved["best_metrics"]), saved["best_weights"])
         torch.set_rng_state(saved["random"])
         if saved["random_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(saved["random_cuda"])
+
+
+def _numbers(metrics: dict[str, float]) -> dict[str, float]:
+    """The same, or TypeError."""
+    if not all(type(name) is str and type(value) in (int, float) for name, value in metrics.items()):
+        raise TypeError("metrics that are no numbers")
+    return dict(metrics)
 
 
 def _refuse_divergence(metrics: dict[str, float], epoch: int) -> None:
