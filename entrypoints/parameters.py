@@ -133,6 +133,14 @@ TYPES = {
     "work_dir": (TEXT, "folder for the datasets that the pipeline makes"),
     "registered_model": (TEXT, "name in the model registry"),
     "recipe": (click.Choice(["main", "dryrun", "full"]), "whose defaults these are; names the run"),
+    # benchmark
+    "lines": (TEXT, "lines of the benchmark to measure, with commas between"),
+    "networks": (TEXT, "networks of line 5, with commas between; the first one is the other lines' too"),
+    "rounds": (POSITIVE, "how often everything is measured; medians are reported"),
+    "steps": (POSITIVE, "training steps of a round"),
+    "growth_frames": (POSITIVE, "frames of the smallest set of line 6; the others have 4 and 16 times as many"),
+    "compiled": (click.Choice(["auto", "true", "false"]), "measure torch.compile in line 5; auto: on an accelerator"),
+    "published": (click.Choice(["auto", "true", "false"]), "measure the published networks too; auto: on an accelerator"),
     "pytest_args": (TEXT, "what pytest is called with"),
 }
 
@@ -167,6 +175,10 @@ SWEEP = (
     *DATA, "unpaired", "unpaired_split", "g1_model", "d_model", "g2", "encoder_weights", "seed",
     "init_epochs", "paired_epochs", "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
     "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *ONE_DEVICE,
+)  # fmt: skip
+BENCH = (
+    "lines", "networks", "size", "batch_size", "eval_batch_size", "rounds", "steps", "growth_frames", "compiled", "published",
+    "seed", "width", "height", *ONE_DEVICE,
 )  # fmt: skip
 
 

@@ -1,0 +1,31 @@
+"""Benchmark.
+
+Consumes: nothing; it makes a synthetic set in a temporary folder.
+Produces: a table of what was measured, each value beside what it is compared with (docs/performance.md explains the lines):
+printed, bench.json, bench.md, a logged table, and metrics `bench/<line>/<what>/ratio`.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.parameters import BENCH, entry_point
+
+
+@entry_point(*BENCH)
+def main(params: SimpleNamespace) -> None:
+    """Measures reading, training, evaluation, prediction, layouts, growth and start."""
+    import tempfile
+
+    from entrypoints.processes import start_server
+
+    start_server()
+    from entrypoints.bench_lines import bench_setting, chosen_lines, run_lines
+    from hands import tracking
+
+    with tempfile.TemporaryDirectory() as folder:
+        lines, setting = chosen_lines(params.lines), bench_setting(params, folder)
+        with tracking.run("bench", vars(params)):
+            run_lines(lines, setting, params.compiled, params.published)
+
+
+if __name__ == "__main__":
+    main()
