@@ -21,7 +21,7 @@ def labels_of(logits: torch.Tensor) -> torch.Tensor:
     """The most probable part of each pixel and hand: logits (N, 34, S, S) to labels (N, 2, S, S) uint8."""
     n, _, height, width = logits.shape
     rows = logits.permute(0, 2, 3, 1).reshape(n, height, width, len(HANDS), NUM_CLASSES)
-    return rows.argmax(dim=4).to(torch.uint8).permute(0, 3, 1, 2)
+    return rows.max(dim=4).indices.to(torch.uint8).permute(0, 3, 1, 2)  # argmax takes twice as long on a CPU
 
 
 def predict_subset(

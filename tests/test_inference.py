@@ -36,6 +36,14 @@ def test_labels_of_is_the_argmax_of_each_hand(memory_format: torch.memory_format
     assert torch.equal(labels[:, 1].long(), logits[:, 17:].argmax(1))
 
 
+def test_of_equal_logits_the_first_part_is_said():
+    """As argmax has it: in bfloat16 equal logits are common."""
+    logits = torch.randint(0, 3, (4, 34, 8, 8), generator=torch.Generator().manual_seed(0)).bfloat16()
+    first = torch.stack([(hand == hand.amax(1, keepdim=True)).int().argmax(1) for hand in logits.split(17, dim=1)], dim=1)
+    assert torch.equal(labels_of(logits).long(), first)
+    assert torch.equal(labels_of(logits.to(memory_format=torch.channels_last)).long(), first)
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_prediction_does_not_depend_on_the_batch(tiny_packed: PackedSet, batch_size: int):
     network, train = guessing_network(), reader(tiny_packed, "train")
