@@ -61,6 +61,20 @@ def test_images_do_not_mix():
         torch.testing.assert_close(alone[0], confidence[i])
 
 
+def test_labels_and_their_softmax_equal_the_plain_ones():
+    torch.manual_seed(0)
+    logits = 4 * torch.randn(3, 34, 8, 8)
+    labels, confidence = pseudo_labels(logits)
+    largest, plain = logits.view(3, 2, 17, 8, 8).softmax(2).max(2)
+    assert torch.equal(labels, plain)
+    for i in range(3):
+        said = [
+            torch.stack([largest[i, hand][chosen].mean() for chosen in (plain[i, hand] > 0, plain[i, hand] == 0)]).mean()
+            for hand in range(2)
+        ]
+        torch.testing.assert_close(confidence[i], torch.stack(said).mean())
+
+
 def test_memory_format_and_half_precision():
     torch.manual_seed(0)
     logits = torch.randn(3, 34, 8, 8)
