@@ -56,11 +56,15 @@ def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torc
         5.6664
     """
     rows, targets = pixel_rows(logits, labels)
-    flat = targets.reshape(-1)
-    weights = weights.to(rows.dtype)
-    losses = F.cross_entropy(rows.reshape(-1, NUM_CLASSES), flat, weight=weights, reduction="none")
-    weight_sums = weights[flat].view(-1, len(HANDS)).sum(0).clamp(min=torch.finfo(torch.float32).tiny)
-    return (losses.view(-1, len(HANDS)).sum(0) / weight_sums).sum()
+    return _cross_entropy(rows.log_softmax(dim=2), targets, weights)
+
+
+def _cross_entropy(log_probabilities: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Of rows (N*S*S, 2, 17) and targets (N*S*S, 2)."""
+    pixel_weights = weights.to(log_probabilities.dtype)[targets]
+    on_target = log_probabilities.gather(2, targets.unsqueeze(2)).squeeze(2)
+    weight_sums = pixel_weights.sum(0).clamp(min=torch.finfo(torch.float32).tiny)
+    return -((pixel_weights * on_target).sum(0) / weight_sums).sum()
 
 
 def dice_loss(logits: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch.Tensor:
@@ -86,7 +90,10 @@ def dice_loss(logits: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch
         0.0
     """
     rows, targets = pixel_rows(logits, labels)
-    probabilities = rows.softmax(dim=2)
+    return _dice(rows.softmax(dim=2), targets, alpha)
+
+
+def _dice(probabilities: torch.Tensor, targets: torch.Tensor, alpha: float) -> torch.Tensor:
     if alpha > 0:
         doubt = (1 - probabilities).clamp(min=torch.finfo(probabilities.dtype).eps)  # 0 ** alpha has no finite gradient
         probabilities = doubt**alpha * probabilities
@@ -101,7 +108,11 @@ def jaccard_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     .. math:: \sum_h \frac{1}{17} \sum_c 1 - \frac{\sum_i p y + 1}{\sum_i p + \sum_i y - \sum_i p y + 1}
     """
     rows, targets = pixel_rows(logits, labels)
-    intersection, predicted, actual = _class_sums(rows.softmax(dim=2), targets)
+    return _jaccard(rows.softmax(dim=2), targets)
+
+
+def _jaccard(probabilities: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    intersection, predicted, actual = _class_sums(probabilities, targets)
     jaccard = (intersection + SMOOTH) / (predicted + actual - intersection + SMOOTH)
     return (1 - jaccard).mean(dim=1).sum()
 
@@ -118,10 +129,8 @@ def _class_sums(scores: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tens
 
 
 def one_hot_labels(labels: torch.Tensor) -> torch.Tensor:
-    """Labels (N, 2, S, S) as the one-hot map (N, 34, S, S) float32 that D judges."""
-    n, _, height, width = labels.shape
-    one_hot = torch.zeros(n, len(HANDS), NUM_CLASSES, height, width, device=labels.device)
-    return one_hot.scatter_(2, labels.unsqueeze(2), 1.0).view(n, NUM_CHANNELS, height, width)
+    """Labels (N, 2, S, S) as the one-hot map (N, 34, S, S) float32, channels_last, that D judges."""
+    return _as_map(_one_hot_rows(labels.permute(0, 2, 3, 1).unsqueeze(4), torch.float32))
 
 
 def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
@@ -129,17 +138,33 @@ def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
 
     D sees what it sees of real labels (so it judges shape, not softness), and yet teaches the network.
     """
-    n, _, height, width = logits.shape
-    per_hand = at_least_float32(logits).view(n, len(HANDS), NUM_CLASSES, height, width)
-    probabilities = per_hand.softmax(dim=2).view(n, NUM_CHANNELS, height, width)
-    return one_hot_labels(per_hand.argmax(dim=2)) + (probabilities - probabilities.detach())
+    rows = _hand_rows(logits)
+    hard = _one_hot_rows(rows.detach().max(dim=4, keepdim=True).indices, rows.dtype)  # argmax takes twice as long
+    if rows.requires_grad:
+        probabilities = rows.softmax(dim=4)
+        hard = hard + (probabilities - probabilities.detach())
+    return _as_map(hard)
 
 
 def softmax_map(logits: torch.Tensor) -> torch.Tensor:
     """Softmax probabilities of each hand (N, 34, S, S): the alternative input of D."""
-    n, _, height, width = logits.shape
-    per_hand = at_least_float32(logits).view(n, len(HANDS), NUM_CLASSES, height, width)
-    return per_hand.softmax(dim=2).view(n, NUM_CHANNELS, height, width)
+    return _as_map(_hand_rows(logits).softmax(dim=4))
+
+
+def _hand_rows(logits: torch.Tensor) -> torch.Tensor:
+    """Logits (N, 34, S, S) as (N, S, S, 2, 17) in float32 or better."""
+    return at_least_float32(logits.permute(0, 2, 3, 1).unflatten(3, (len(HANDS), NUM_CLASSES)))
+
+
+def _one_hot_rows(indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Classes (N, S, S, 2, 1) as (N, S, S, 2, 17)."""
+    zeros = torch.zeros(*indices.shape[:4], NUM_CLASSES, dtype=dtype, device=indices.device)
+    return zeros.scatter_(4, indices, 1.0)
+
+
+def _as_map(rows: torch.Tensor) -> torch.Tensor:
+    """(N, S, S, 2, 17) as a map (N, 34, S, S) in the same memory: channels_last, which D is fastest in."""
+    return rows.flatten(3).permute(0, 3, 1, 2)
 
 
 ADV_INPUTS = {"one_hot": straight_through_one_hot, "softmax": softmax_map}
@@ -185,11 +210,13 @@ class SegmentationLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """`loss_total` and its terms, each a scalar; the second term is called loss_dice whatever it is."""
-        loss_ce = cross_entropy_loss(logits, labels, self.class_weights)
+        rows, targets = pixel_rows(logits, labels)
+        log_probabilities = rows.log_softmax(dim=2)  # once for both terms
+        loss_ce = _cross_entropy(log_probabilities, targets, self.class_weights)
         if self.second == "dice":
-            loss_dice = dice_loss(logits, labels, self.dice_alpha)
+            loss_dice = _dice(log_probabilities.exp(), targets, self.dice_alpha)
         elif self.second == "jaccard":
-            loss_dice = jaccard_loss(logits, labels)
+            loss_dice = _jaccard(log_probabilities.exp(), targets)
         else:
             loss_dice = loss_ce
         return {

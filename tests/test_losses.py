@@ -353,3 +353,63 @@ def test_segmentation_loss_hands_alpha_on():
 def test_segmentation_loss_refuses(arguments: tuple):
     with pytest.raises(InvalidInput):
         SegmentationLoss(*arguments, ONES.tolist())
+
+
+# --- the fast paths against plain ones
+
+
+def plain_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return sum(F.cross_entropy(logits[:, 17 * hand : 17 * hand + 17], labels[:, hand], weight=weights) for hand in range(2))
+
+
+def plain_straight_through(logits: torch.Tensor) -> torch.Tensor:
+    maps = []
+    for hand in logits.split(17, dim=1):
+        probabilities = hand.softmax(1)
+        maps.append(F.one_hot(hand.argmax(1), 17).permute(0, 3, 1, 2) + probabilities - probabilities.detach())
+    return torch.cat(maps, dim=1)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_terms_and_gradients_equal_the_plain_ones(memory_format: torch.memory_format):
+    logits, labels = random_case(side=8)
+    weights = torch.linspace(0.1, 2, 17)
+    gradients = []
+    for terms in (
+        lambda z: SegmentationLoss(0.35, 0.65, "dice", 0.0, weights.tolist())(z, labels)["loss_total"],
+        lambda z: 0.35 * plain_cross_entropy(z, labels, weights) + 0.65 * dice_loss(z, labels, 0.0),
+    ):
+        z = logits.clone(memory_format=memory_format).requires_grad_()
+        loss = terms(z)
+        loss.backward()
+        gradients.append((loss, z.grad))
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("second", ["dice", "jaccard"])
+def test_terms_in_one_softmax_are_the_functions(second: str):
+    logits, labels = random_case()
+    weights = torch.linspace(0.1, 2, 17)
+    terms = SegmentationLoss(0.35, 0.65, second, 0.0, weights.tolist())(logits, labels)
+    torch.testing.assert_close(terms["loss_ce"], cross_entropy_loss(logits, labels, weights))
+    expected = dice_loss(logits, labels, 0.0) if second == "dice" else jaccard_loss(logits, labels)
+    torch.testing.assert_close(terms["loss_dice"], expected)
+
+
+def test_straight_through_is_the_plain_map_with_its_gradient():
+    logits, _ = random_case(side=8)
+    upstream = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
+    results = []
+    for function in (straight_through_one_hot, plain_straight_through):
+        z = logits.clone().requires_grad_()
+        maps = function(z)
+        maps.backward(upstream)
+        results.append((maps.detach(), z.grad))
+    torch.testing.assert_close(results[0], results[1])
+    assert torch.equal(straight_through_one_hot(logits), results[0][0].round())  # without a gradient: exactly one-hot
+
+
+def test_maps_lie_as_d_reads_them_fastest():
+    logits, labels = random_case(side=8)
+    for maps in (one_hot_labels(labels), straight_through_one_hot(logits), softmax_map(logits)):
+        assert maps.is_contiguous(memory_format=torch.channels_last) and maps.shape == logits.shape
