@@ -243,6 +243,27 @@ def test_d_rests_where_it_may_not_learn(paired_batch: torch.Tensor):
     assert set(values) == {"loss_ce", "loss_dice", "loss_adv", "loss_total", "d_real_acc", "d_fake_acc"}
 
 
+@pytest.mark.parametrize(("n", "shown"), [(4, 1), (2, 1), (1, 1)])
+def test_a_resting_d_is_shown_a_quarter_of_the_real_labels(paired_batch: torch.Tensor, n: int, shown: int):
+    d = new_discriminator()
+    seen = []
+    d.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    values = paired_step(small_network(), d, None)(0, (paired_batch[:n],))
+    fake, real = seen
+    assert len(fake) == n and len(real) == shown
+    assert set(real.unique().tolist()) == {0.0, 1.0}
+    assert 0 <= values["d_real_acc"] <= 1
+
+
+def test_a_d_that_learns_sees_each_real_label_once(tiny_packed: PackedSet, paired_batch: torch.Tensor):
+    d = new_discriminator()
+    seen = []
+    d.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    masks = tiny_packed.subset("unpaired_masks").read(range(4), None)
+    paired_step(small_network(), d, learner(d))(0, (paired_batch, masks))
+    assert seen == [4, 12]  # to teach G2; then to learn, from 8 real and 4 fake maps
+
+
 def test_d_learns_where_it_may(paired_batch: torch.Tensor):
     g2, d = small_network(), new_discriminator()
     before = frozen_copy(d)
