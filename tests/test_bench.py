@@ -216,20 +216,48 @@ def test_start_command_gives_known_parameters(setting: BenchSetting):
     assert names <= set(ENTRY_POINTS["phase1"]["parameters"])
 
 
-def test_bench_logs_every_line(store, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(start, "phase1_command", lambda setting: fake_command(0.1))
-    result = invoke("bench", **TINY, accelerator="cpu", precision="32-true")
-    assert result.exit_code == 0, result.output
+def check_run(store, output: str, lines: set[int]) -> None:
     run = newest_run(store)
     assert run.info.run_name == "bench"
     content = json.loads(Path(store.download_artifacts(run.info.run_id, "bench.json")).read_text())
-    assert {row["line"] for row in content["rows"]} == set(LINES) == set(range(1, 8))
+    assert {row["line"] for row in content["rows"]} == lines
     assert content["machine"]["accelerator"] == "none" and content["machine"]["processor"]
     for row in content["rows"]:
         assert math.isfinite(row["ratio"]) and row["ratio"] > 0
-    assert run.data.metrics["bench/2/phase1-loop/ratio"] > 0
+    assert sum(name.endswith("/ratio") for name in run.data.metrics) == len(content["rows"])
     table = Path(store.download_artifacts(run.info.run_id, "bench.md")).read_text()
-    assert len(table.splitlines()) == 2 + len(content["rows"]) and table.splitlines()[-1] in result.output
+    assert len(table.splitlines()) == 2 + len(content["rows"]) and table.splitlines()[-1] in output
+
+
+def test_bench_logs_its_lines(store, monkeypatch: pytest.MonkeyPatch):
+    """In this process alone, and without the training steps, which need a run of their own."""
+    monkeypatch.setattr("entrypoints.processes.start_server", lambda: None)
+    monkeypatch.setattr(bench_lines, "call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(start, "phase1_command", lambda setting: fake_command(0.1))
+    monkeypatch.setattr(start, "IMPORTS", "import json")
+    result = invoke("bench", **TINY, accelerator="cpu", precision="32-true", lines="1,3,4,5,6,7")
+    assert result.exit_code == 0, result.output
+    check_run(store, result.output, set(LINES) - {2})
+
+
+@pytest.mark.slow
+def test_bench_measures_everything(store):
+    result = invoke("bench", **TINY, accelerator="cpu", precision="32-true")
+    assert result.exit_code == 0, result.output
+    check_run(store, result.output, set(range(1, 8)))
+
+
+def test_what_was_measured_is_logged_when_a_line_fails(store, monkeypatch: pytest.MonkeyPatch):
+    def broken(setting):
+        raise InvalidInput("this line is broken")
+
+    monkeypatch.setattr("entrypoints.processes.start_server", lambda: None)
+    monkeypatch.setattr(bench_lines, "call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setitem(LINES, 7, broken)
+    result = invoke("bench", **TINY, accelerator="cpu", precision="32-true", lines="1,7")
+    assert result.exit_code == 1 and "this line is broken" in result.output
+    assert newest_run(store).info.status == "FAILED"
+    check_run(store, result.output, {1})
 
 
 @pytest.mark.parametrize("lines", ["", "0", "8", "1,x", "1;2", "-1"])
