@@ -133,7 +133,7 @@ def test_phase2_paired_learns_them(sixteen: PackedSet, phase1, update_discrimina
     data = Phase2PairedData(reader(sixteen, "train"), None, reader(sixteen, "val"))
     config = Phase2PairedConfig(
         SCHEDULE,
-        adv_weight=0.1,
+        adv_weight=0.01,  # at 0.1 a D that knows sixteen pictures by heart drowns what the labels say
         adv_input="one_hot",
         update_discriminator=update_discriminator,
         d_lr=2.5e-4,
