@@ -55,7 +55,7 @@ def measured_phase1(setting: BenchSetting, g1: str) -> Iterator[MeasuredStep]:
             return setting.steps * params.batch_size
 
         g1_learner, d_learner = learner(step, new_network(params, g1), params), learner(step, Discriminator(), params)
-        train = bare_phase1(g1_learner, d_learner, params.batch_size, data.unpaired_masks is not None, setting.size)
+        train = bare_phase1(g1_learner, d_learner, params.batch_size, setting.size)
         yield measured("phase1", loop, train, [g1_learner, d_learner], params.batch_size, params.batch_size, step, setting)
 
 

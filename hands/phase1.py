@@ -60,12 +60,22 @@ class Phase1Step:
         self.g1.update(loss_ce)
 
         # 2. D learns on real and fake labels
-        real = one_hot_labels(labels)
         if len(batches) > 1:
-            _, unpaired_labels = augment(batches[1], self.size, generator, self.shard)
-            real = torch.cat([real, one_hot_labels(unpaired_labels)])
-        losses_d = update_discriminator(self.d, real, self.d_input(logits.detach()))
+            labels = with_unpaired(labels, augment(batches[1], self.size, generator, self.shard)[1])
+        losses_d = update_discriminator(self.d, one_hot_labels(labels), self.d_input(logits.detach()))
         return {"loss_ce": loss_ce, "loss_total": loss_ce, **losses_d}
+
+
+def masks_stream(reader: RecordReader, batch_size: int, seed: int, stream: int, shard: Shard) -> BatchStream:
+    """Unpaired masks for D, half a batch of them."""
+    half = batch_size // 2 // shard.world_size * shard.world_size
+    return BatchStream(reader, max(shard.world_size, half), seed, stream, shard)
+
+
+def with_unpaired(labels: torch.Tensor, unpaired_labels: torch.Tensor) -> torch.Tensor:
+    """The labels that D is shown as real, (N, 2, S, S): unpaired ones in place of as many paired ones. So many as there are
+    fake ones, which is all that D costs and what batch norm and both halves of its loss are weighted by."""
+    return torch.cat([labels[len(unpaired_labels) :], unpaired_labels])
 
 
 def update_discriminator(d: Learner, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -102,9 +112,7 @@ def fit_phase1(
     shard = Shard(fabric.global_rank, fabric.world_size)
     streams = [BatchStream(data.paired, schedule.batch_size, schedule.seed, PAIRED_STREAM, shard)]
     if data.unpaired_masks is not None:
-        streams.append(
-            BatchStream(data.unpaired_masks, streams[0].batch_size, schedule.seed, MASKS_STREAM, shard)
-        )
+        streams.append(masks_stream(data.unpaired_masks, streams[0].batch_size, schedule.seed, MASKS_STREAM, shard))
     learners = {
         "g1": Learner(fabric, g1, schedule.lr, schedule.ema_decay, config.memory_format),
         "discriminator": Learner(fabric, d, config.d_lr, 0.0, config.memory_format),

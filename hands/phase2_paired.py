@@ -13,7 +13,7 @@ from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
 from hands.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels
 from hands.networks import HandsNetwork
-from hands.phase1 import discriminator_accuracy, update_discriminator
+from hands.phase1 import discriminator_accuracy, masks_stream, update_discriminator, with_unpaired
 from hands.resume import TrainingCheckpoint
 from hands.training import Learner, Recorder, ScheduleConfig, check_lr, fit
 
@@ -86,11 +86,9 @@ class Phase2PairedStep:
             with torch.no_grad(), fabric.autocast():
                 return losses | discriminator_accuracy(self.d(real), fake_logits)
         self.d.train().requires_grad_(True)
-        real = one_hot_labels(labels)
         if len(batches) > 1:
-            _, unpaired_labels = augment(batches[1], self.size, generator, self.shard)
-            real = torch.cat([real, one_hot_labels(unpaired_labels)])
-        return losses | update_discriminator(self.d_learner, real, fake)
+            labels = with_unpaired(labels, augment(batches[1], self.size, generator, self.shard)[1])
+        return losses | update_discriminator(self.d_learner, one_hot_labels(labels), fake)
 
 
 def fit_phase2_paired(
@@ -114,7 +112,7 @@ def fit_phase2_paired(
     if config.update_discriminator:
         learners["discriminator"] = Learner(fabric, d, config.d_lr, 0.0, config.memory_format)
         if data.unpaired_masks is not None:
-            streams.append(BatchStream(data.unpaired_masks, streams[0].batch_size, schedule.seed, MASKS_STREAM, shard))
+            streams.append(masks_stream(data.unpaired_masks, streams[0].batch_size, schedule.seed, MASKS_STREAM, shard))
     else:
         d = prepared_network(fabric, d, config.memory_format)
     train_step = Phase2PairedStep(

@@ -9,12 +9,12 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from hands import phase2_init as phase2_init_module
-from hands.batches import RecordReader
+from hands.batches import RecordReader, Shard
 from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
 from hands.losses import SegmentationLoss, cross_entropy_loss, straight_through_one_hot
 from hands.packed import PackedSet
-from hands.phase1 import Phase1Config, Phase1Data, Phase1Step, fit_phase1, update_discriminator
+from hands.phase1 import Phase1Config, Phase1Data, Phase1Step, fit_phase1, masks_stream, update_discriminator
 from hands.phase2_init import Phase2InitConfig, Phase2InitData, Phase2InitStep, fit_phase2_init
 from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, Phase2PairedStep, fit_phase2_paired
 from hands.pseudo_labels import pseudo_labels
@@ -123,10 +123,13 @@ def test_phase1_shows_d_the_unpaired_masks_too(tiny_packed: PackedSet, paired_ba
         return {}
 
     monkeypatch.setattr("hands.phase1.update_discriminator", watched)
-    masks = tiny_packed.subset("unpaired_masks").read(range(4), None)
-    phase1_step(small_network(), new_discriminator(), 32)(0, (paired_batch, masks))
-    real, fake = shown[0]
-    assert real.shape == (8, 34, 32, 32) and fake.shape == (4, 34, 32, 32)
+    masks = tiny_packed.subset("unpaired_masks").read(range(1), None)
+    step = phase1_step(small_network(), new_discriminator(), 32)
+    step(0, (paired_batch,))
+    step(0, (paired_batch, masks))
+    (paired_alone, _), (real, fake) = shown
+    assert real.shape == fake.shape == (4, 34, 32, 32)
+    assert torch.equal(real[:3], paired_alone[1:]) and not torch.equal(real[3], paired_alone[0])
     for maps in (real, fake):
         assert set(maps.unique().tolist()) == {0.0, 1.0}
         assert torch.equal(maps.view(len(maps), 2, 17, 32, 32).sum(2), torch.ones(len(maps), 2, 32, 32))
@@ -259,9 +262,15 @@ def test_a_d_that_learns_sees_each_real_label_once(tiny_packed: PackedSet, paire
     d = new_discriminator()
     seen = []
     d.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    masks = tiny_packed.subset("unpaired_masks").read(range(4), None)
+    masks = tiny_packed.subset("unpaired_masks").read(range(2), None)
     paired_step(small_network(), d, learner(d))(0, (paired_batch, masks))
-    assert seen == [4, 12]  # to teach G2; then to learn, from 8 real and 4 fake maps
+    assert seen == [4, 8]  # to teach G2; then to learn, from as many real as fake maps
+
+
+@pytest.mark.parametrize(("batch_size", "processes", "masks"), [(16, 1, 8), (5, 1, 2), (1, 1, 1), (16, 2, 8), (6, 2, 2), (2, 2, 2)])
+def test_half_a_batch_of_masks(tiny_packed: PackedSet, batch_size: int, processes: int, masks: int):
+    stream = masks_stream(reader(tiny_packed, "unpaired_masks"), batch_size, 0, 1, Shard(0, processes))
+    assert stream.batch_size == masks and len(stream.indices(0)) == masks // processes
 
 
 def test_d_learns_where_it_may(paired_batch: torch.Tensor):

@@ -41,10 +41,10 @@ def bare_step(learner: Learner, inputs: torch.Tensor) -> TrainStep:
     return train
 
 
-def bare_phase1(g1: Learner, d: Learner, batch_size: int, unpaired_masks: bool, size: int) -> TrainStep:
-    """G1 learns on a batch; D learns on as many real and fake maps as the step shows it."""
+def bare_phase1(g1: Learner, d: Learner, batch_size: int, size: int) -> TrainStep:
+    """G1 learns on a batch; D learns on as many real and as many fake maps."""
     train_g1 = bare_step(g1, images_in_place(batch_size, size, g1.fabric.device))
-    train_d = bare_step(d, maps_in_place((3 if unpaired_masks else 2) * batch_size, size, d.fabric.device))
+    train_d = bare_step(d, maps_in_place(2 * batch_size, size, d.fabric.device))
 
     def train() -> None:
         train_g1()
