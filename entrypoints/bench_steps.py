@@ -27,10 +27,10 @@ from hands.benchmark.setting import BenchSetting
 from hands.benchmark.steps import MeasuredStep
 from hands.devices import prepared_network
 from hands.discriminator import Discriminator
+from hands.learner import Learner
 from hands.phase1 import Phase1Data, fit_phase1
 from hands.phase2_init import Phase2InitData, fit_phase2_init
 from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
-from hands.training import Learner
 
 EMA_DECAY = 0.99  # as `main` trains
 
@@ -71,7 +71,8 @@ def measured_init(setting: BenchSetting, g1: str, g2: str) -> Iterator[MeasuredS
 
         def loop() -> int:
             step.checkpoint.remove()
-            fit_phase2_init(step.fabric, phase2_init_config(params), data, teacher, network, loss, step.recorder, step.checkpoint)
+            config = phase2_init_config(params)
+            fit_phase2_init(step.fabric, config, data, teacher, network, loss, step.recorder, step.checkpoint)
             return setting.steps * batch_size
 
         g2_learner = learner(step, new_network(params, g2), params)

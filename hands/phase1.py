@@ -8,10 +8,11 @@ from lightning.fabric import Fabric
 from hands.augment import augment
 from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.discriminator import Discriminator
+from hands.learner import Learner
 from hands.losses import ADV_INPUTS, cross_entropy_loss, discriminator_loss, one_hot_labels
 from hands.networks import HandsNetwork
 from hands.resume import TrainingCheckpoint
-from hands.training import Learner, Recorder, ScheduleConfig, check_lr, fit
+from hands.training import Recorder, ScheduleConfig, check_lr, fit
 
 PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 0, 1, 2
 

@@ -9,11 +9,12 @@ from hands.augment import augment
 from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.devices import prepared_network
 from hands.errors import InvalidInput
+from hands.learner import Learner
 from hands.losses import SegmentationLoss
 from hands.networks import HandsNetwork
 from hands.pseudo_labels import most_confident, pseudo_labels
 from hands.resume import TrainingCheckpoint
-from hands.training import Learner, Recorder, ScheduleConfig, fit
+from hands.training import Recorder, ScheduleConfig, fit
 
 UNPAIRED_STREAM, AUGMENT_STREAM = 10, 11
 

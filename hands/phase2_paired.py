@@ -11,11 +11,12 @@ from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.devices import prepared_network
 from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
+from hands.learner import Learner
 from hands.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels
 from hands.networks import HandsNetwork
 from hands.phase1 import discriminator_accuracy, masks_stream, update_discriminator, with_unpaired
 from hands.resume import TrainingCheckpoint
-from hands.training import Learner, Recorder, ScheduleConfig, check_lr, fit
+from hands.training import Recorder, ScheduleConfig, check_lr, fit
 
 PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 20, 21, 22
 REAL_SHARE = 0.25  # of a batch's labels that a resting D is shown: nothing is learned from them, they only count its hits

@@ -15,7 +15,7 @@ from entrypoints import bench_lines, bench_steps
 from entrypoints.bench_lines import LINES, chosen_lines
 from hands.benchmark import growth, layouts, measure, prediction, reading, start
 from hands.benchmark.setting import BenchSetting, make_set
-from hands.benchmark.steps import flops_of, published_rows, step_rows
+from hands.benchmark.steps import flops_of, published_rows
 from hands.devices import DeviceConfig
 from hands.errors import InvalidInput
 from tests.project import ENTRY_POINTS, invoke, newest_run
@@ -187,7 +187,8 @@ def test_peak_memory_sees_what_is_taken_and_freed():
     assert (during.peak - before.peak) / 2**20 == pytest.approx(200, abs=30)
 
 
-BAR = "import sys, time; time.sleep({}); print('  0%|   | 0/24 [00:00<?, ?step/s]', file=sys.stderr, flush=True); time.sleep(60)"
+FIRST_STEP = "print('  0%|   | 0/24 [00:00<?, ?step/s]', file=sys.stderr, flush=True)"
+BAR = "import sys, time; time.sleep({}); " + FIRST_STEP + "; time.sleep(60)"
 
 
 def fake_command(seconds: float) -> list[str]:

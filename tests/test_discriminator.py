@@ -6,9 +6,9 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from hands.discriminator import Discriminator
+from hands.learner import Learner
 from hands.losses import one_hot_labels
 from hands.phase1 import discriminator_accuracy, update_discriminator
-from hands.training import Learner
 
 
 def test_layers_are_as_published():

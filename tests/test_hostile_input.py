@@ -26,12 +26,13 @@ from hands.decoding import decode_image, decode_labels
 from hands.entries import Entry, read_entry
 from hands.errors import InvalidInput
 from hands.layout import RawDataset
+from hands.learner import Learner
 from hands.packed import PackedSet
 from hands.photographs import list_photographs, read_boxes, read_photographs
 from hands.prepare import PackConfig, pack
 from hands.pt_lists import load_pt
 from hands.resume import FILE, TrainingCheckpoint
-from hands.training import Learner, TrainingState
+from hands.training_state import TrainingState
 
 PICTURE = a_picture(12, 9, 1)
 IMAGES = [png(PICTURE), jpeg(PICTURE), png(PICTURE[..., 0]), jpeg(PICTURE[..., 0])]

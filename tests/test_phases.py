@@ -12,13 +12,14 @@ from hands import phase2_init as phase2_init_module
 from hands.batches import RecordReader, Shard
 from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
+from hands.learner import Learner
 from hands.losses import SegmentationLoss, cross_entropy_loss, straight_through_one_hot
 from hands.packed import PackedSet
 from hands.phase1 import Phase1Config, Phase1Data, Phase1Step, fit_phase1, masks_stream, update_discriminator
 from hands.phase2_init import Phase2InitConfig, Phase2InitData, Phase2InitStep, fit_phase2_init
 from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, Phase2PairedStep, fit_phase2_paired
 from hands.pseudo_labels import pseudo_labels
-from hands.training import Learner, ScheduleConfig
+from hands.training import ScheduleConfig
 
 CPU = torch.device("cpu")
 SCHEDULE = ScheduleConfig(seed=0, epochs=2, batch_size=4, lr=5e-3, lr_schedule="cosine", ema_decay=0.9, eval_every=1)
@@ -267,7 +268,9 @@ def test_a_d_that_learns_sees_each_real_label_once(tiny_packed: PackedSet, paire
     assert seen == [4, 8]  # to teach G2; then to learn, from as many real as fake maps
 
 
-@pytest.mark.parametrize(("batch_size", "processes", "masks"), [(16, 1, 8), (5, 1, 2), (1, 1, 1), (16, 2, 8), (6, 2, 2), (2, 2, 2)])
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "masks"), [(16, 1, 8), (5, 1, 2), (1, 1, 1), (16, 2, 8), (6, 2, 2), (2, 2, 2)]
+)
 def test_half_a_batch_of_masks(tiny_packed: PackedSet, batch_size: int, processes: int, masks: int):
     stream = masks_stream(reader(tiny_packed, "unpaired_masks"), batch_size, 0, 1, Shard(0, processes))
     assert stream.batch_size == masks and len(stream.indices(0)) == masks // processes

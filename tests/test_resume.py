@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from hands import training
 from hands.batches import RecordReader
 from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
+from hands.learner import Learner
 from hands.losses import SegmentationLoss
 from hands.packed import PackedSet
 from hands.phase1 import Phase1Config, Phase1Data, fit_phase1
@@ -90,7 +90,7 @@ RUNS = {"phase1": run_phase1, "phase2_init": run_init, "phase2_paired": run_pair
 @pytest.fixture
 def dies(monkeypatch: pytest.MonkeyPatch):
     """dies(after=n): the n-th optimizer step from now is the last."""
-    update = training.Learner.update
+    update = Learner.update
 
     def arm(after: int) -> None:
         left = [after]
@@ -101,7 +101,7 @@ def dies(monkeypatch: pytest.MonkeyPatch):
             if left[0] == 0:
                 raise Killed
 
-        monkeypatch.setattr(training.Learner, "update", update_or_die)
+        monkeypatch.setattr(Learner, "update", update_or_die)
 
     return arm
 
@@ -155,13 +155,13 @@ def test_a_finished_fit_goes_straight_to_its_end(tiny_packed, tmp_path, dies):
 
 @pytest.mark.parametrize("number", StopSignals.SIGNALS, ids=lambda number: number.name)
 def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(number, tiny_packed, tmp_path, monkeypatch):
-    update = training.Learner.update
+    update = Learner.update
 
     def update_and_signal(self, loss):
         update(self, loss)
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(training.Learner, "update", update_and_signal)
+    monkeypatch.setattr(Learner, "update", update_and_signal)
     before = {other: signal.getsignal(other) for other in StopSignals.SIGNALS}
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
     try:

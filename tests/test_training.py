@@ -11,8 +11,9 @@ from torch import nn
 from hands import training
 from hands.batches import BatchStream, RecordReader, Shard
 from hands.errors import InvalidInput
+from hands.learner import Learner
 from hands.packed import PackedSet
-from hands.training import Diverged, Learner, ScheduleConfig, fit
+from hands.training import Diverged, ScheduleConfig, fit
 
 CPU = torch.device("cpu")
 SCHEDULE = ScheduleConfig(seed=0, epochs=4, batch_size=4, lr=0.01, lr_schedule="constant", ema_decay=0.0, eval_every=1)

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from hands.benchmark.measure import Side
+from hands.learner import Learner
 from hands.losses import one_hot_labels
-from hands.parts import HANDS, NUM_CHANNELS, NUM_CLASSES
-from hands.training import EVAL_BATCH_SIZE, Learner
+from hands.parts import HANDS, NUM_CLASSES
+from hands.training import EVAL_BATCH_SIZE
 
 TrainStep = Callable[[], None]
 

@@ -10,8 +10,8 @@ from hands.benchmark.bare_steps import bare_step, images_in_place
 from hands.benchmark.measure import Row, Side, compare, rates_in_turn
 from hands.benchmark.setting import BenchSetting
 from hands.devices import create_fabric, resolve_memory_format, resolve_precision
+from hands.learner import Learner
 from hands.networks import HandsNetwork, network_spec
-from hands.training import Learner
 
 PRECISIONS, LAYOUTS = ("32-true", "bf16-mixed"), ("contiguous", "channels_last")
 BATCHES = 4  # of a round

@@ -81,11 +81,11 @@ def reading_rows(setting: BenchSetting) -> list[Row]:
         batches = enumerate(stream.batches(0, BATCHES))
         return sum(len(augment(records, setting.size, seeded_generator(step), ONE_PROCESS)[0]) for step, records in batches)
 
-    rates = rates_in_turn(
-        {"conventional": conventional, "packed": packed, "augmented": augmented}, setting.rounds, fabric.device, "1 reading"
-    )
+    sides = {"conventional": conventional, "packed": packed, "augmented": augmented}
+    rates = rates_in_turn(sides, setting.rounds, fabric.device, "1 reading")
     pool.shutdown()
-    on = f"{setting.width}x{setting.height} to {setting.size}x{setting.size}, batch {BATCH_SIZE}, {setting.device.data_residency}"
+    sizes = f"{setting.width}x{setting.height} to {setting.size}x{setting.size}"
+    on = f"{sizes}, batch {BATCH_SIZE}, {setting.device.data_residency}"
     return [
         compare(1, name, "frames/s", rates[side], "conventional", rates["conventional"], goal, on)
         for name, side, goal in (

@@ -16,12 +16,12 @@ from hands.devices import DeviceConfig, create_fabric, prepared_network, resolve
 from hands.errors import InvalidInput
 from hands.layout import RawDataset
 from hands.layout_writer import RawDatasetWriter
+from hands.learner import Learner
 from hands.losses import cross_entropy_loss
 from hands.networks import HandsNetwork, network_spec
 from hands.packed import PackedSet
 from hands.prepare import PackConfig, pack
 from hands.synthetic.dataset import SynthesisConfig, frames
-from hands.training import Learner
 
 ONE_PROCESS = Shard(0, 1)
 SUBJECTS = 4
