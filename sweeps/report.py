@@ -2,22 +2,19 @@
 
 import csv
 import io
-import tempfile
-import warnings
 from collections import Counter
-from pathlib import Path
 
 import mlflow
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hands.tracking import log_output
+from sweeps.plots import log_plots
 from sweeps.space import Space
 from sweeps.study import FATE, FIRST, REASON, REPEATS, RUN_ID, WORKER
 from sweeps.winner import BEST_PARAMS, winner_content
 
 TABLE = "trials.csv"
-PLOTS = ("optimization_history", "param_importances", "parallel_coordinate", "slice", "intermediate_values")
 
 
 def report(study: optuna.Study, space: Space, seed: int) -> None:
@@ -35,7 +32,7 @@ def report(study: optuna.Study, space: Space, seed: int) -> None:
     mlflow.log_dict(content, BEST_PARAMS)
     mlflow.log_metrics({f"best/{space.metric.removeprefix('val/')}": best.value, "best/trial": best.number})
     log_output("best_run", best.user_attrs[RUN_ID])
-    log_plots(study)
+    log_plots(study, space.metric)
 
 
 def counts(trials: list[FrozenTrial]) -> dict[str, int]:
@@ -79,39 +76,3 @@ def _row(trial: FrozenTrial, space: Space) -> dict:
         "run_id": attrs.get(RUN_ID),
         **(space.weights(trial.params) if known else {}),
     }
-
-
-def log_plots(study: optuna.Study) -> None:
-    """History, importance, parallel coordinates, slices and the trials' curves: a PNG each, and plots.html to interact with.
-
-    Importance needs two complete trials that differ; without, it is left out.
-    """
-    figures = {}
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")
-        for name in PLOTS:
-            try:
-                _png(getattr(optuna.visualization.matplotlib, f"plot_{name}")(study), Path(folder) / f"{name}.png")
-                figures[name] = getattr(optuna.visualization, f"plot_{name}")(study)
-            except (ValueError, RuntimeError) as error:
-                if name != "param_importances":
-                    raise
-                print(f"no {name} yet: {error}", flush=True)
-        (Path(folder) / "plots.html").write_text(_page(figures))
-        mlflow.log_artifacts(folder, "plots")
-
-
-def _png(axes, path: Path) -> None:
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    figure = np.ravel(axes)[0].figure
-    figure.set_size_inches(max(8.0, figure.get_figwidth()), 6)
-    figure.savefig(path, dpi=100, bbox_inches="tight")
-    plt.close(figure)
-
-
-def _page(figures: dict) -> str:
-    """One page with all figures that carries plotly with it, so that it opens in the MLflow UI and without a network."""
-    parts = [figure.to_html(full_html=False, include_plotlyjs=not i) for i, figure in enumerate(figures.values())]
-    return "<!DOCTYPE html>\n<html><head><meta charset='utf-8'></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
