@@ -9,13 +9,12 @@ from types import SimpleNamespace
 
 import mlflow
 from mlflow.entities import RunInfo
-from optuna.storages import RDBStorage
 
 from entrypoints.parameters import SWEEP, entry_point
 from entrypoints.processes import call
 from hands import tracking
 from sweeps.job import Job, SweepRun
-from sweeps.space import Space, load_space
+from sweeps.space import load_space
 from sweeps.study import STUDY_TAG, StudyConfig, create_study, open_storage, shown
 from sweeps.supervision import supervise
 from sweeps.workers import find_setting, start_server, threads_per_worker
@@ -24,23 +23,24 @@ from sweeps.workers import find_setting, start_server, threads_per_worker
 @entry_point(*SWEEP)
 def main(params: SimpleNamespace) -> None:
     """Tries out weights of the losses or classes in short trials, on several workers."""
-    space = load_space(params.space)
     config = StudyConfig(
         name=params.study_name or params.space,
         storage=params.storage,
         n_trials=params.n_trials,
         sampler=params.sampler,
         pruner=params.pruner,
+        init_epochs=params.init_epochs,
         max_epochs=params.init_epochs + params.paired_epochs,
         heartbeat_s=params.heartbeat_interval,
     )
-    storage = open_storage(config.storage, config.heartbeat_s)
     with tracking.run("sweep", vars(params) | {"storage": shown(params.storage)}) as run:
         mlflow.set_tag(STUDY_TAG, config.name)
-        run_sweep(params, space, config, storage, run.info)
+        run_sweep(params, config, run.info)
 
 
-def run_sweep(params: SimpleNamespace, space: Space, config: StudyConfig, storage: RDBStorage, info: RunInfo) -> None:
+def run_sweep(params: SimpleNamespace, config: StudyConfig, info: RunInfo) -> None:
+    space = load_space(params.space)
+    storage = open_storage(config.storage, config.heartbeat_s)
     start_server()
     setting = call(find_setting, params)
     study = create_study(storage, config, space, setting.common)

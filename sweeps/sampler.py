@@ -49,10 +49,18 @@ class SeededByTrial(BaseSampler):
         self.inner.after_trial(study, trial, state, values)
 
 
-def create_pruner(name: str, max_epochs: int) -> optuna.pruners.BasePruner:
-    """hyperband (by epochs, from 1 to max_epochs) | median (after 3 trials and 2 epochs) | none."""
+def create_pruner(name: str, init_epochs: int, max_epochs: int) -> optuna.pruners.BasePruner:
+    """hyperband | median (after 3 trials) | none.
+
+    Nothing is pruned during weights initialization: scores are close to 0 there, and adv_weight has no part in them.
+
+    Args:
+        name: of the pruner.
+        init_epochs: of weights initialization, with which a trial begins.
+        max_epochs: of a trial that is not pruned.
+    """
     if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=max_epochs, reduction_factor=3)
+        return optuna.pruners.HyperbandPruner(min_resource=init_epochs + 1, max_resource=max_epochs, reduction_factor=3)
     if name == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
+        return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=init_epochs)
     return optuna.pruners.NopPruner()

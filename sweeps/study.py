@@ -36,6 +36,7 @@ class StudyConfig:
         n_trials: settled trials at which the study is done, those of earlier calls and other machines included.
         sampler: tpe | gp | random.
         pruner: hyperband | median | none.
+        init_epochs: of weights initialization, with which a trial begins.
         max_epochs: of a trial that is not pruned.
         heartbeat_s: seconds between signs of life of a worker, >= 1.
     """
@@ -45,6 +46,7 @@ class StudyConfig:
     n_trials: int
     sampler: str
     pruner: str
+    init_epochs: int
     max_epochs: int
     heartbeat_s: int
 
@@ -64,6 +66,7 @@ def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
         InvalidInput: it cannot be reached, within CONNECT_TIMEOUT_S seconds, or is no storage of Optuna's.
     """
     options = {"pool_pre_ping": True}
+    given = url
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg2://", 1)  # SQLAlchemy 2.1 would look for psycopg 3
     if url.startswith("postgresql"):
@@ -84,10 +87,10 @@ def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
             return storage
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError) as error:
             if last_attempt:
-                raise _unreachable(url, error) from error
+                raise _unreachable(given, error) from error
             time.sleep(1)  # another machine may be making the tables
         except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError) as error:
-            raise _unreachable(url, error) from error
+            raise _unreachable(given, error) from error
     raise AssertionError("unreachable")
 
 
@@ -119,7 +122,7 @@ def _unreachable(url: str, error: Exception) -> InvalidInput:
 
 def load_study(storage: RDBStorage, config: StudyConfig, space: Space) -> optuna.Study:
     sampler = SeededByTrial(config.sampler, space.seed)
-    pruner = create_pruner(config.pruner, config.max_epochs)
+    pruner = create_pruner(config.pruner, config.init_epochs, config.max_epochs)
     return optuna.load_study(study_name=config.name, storage=storage, sampler=sampler, pruner=pruner)
 
 
@@ -139,6 +142,7 @@ def create_study(storage: RDBStorage, config: StudyConfig, space: Space, setting
         study = load_study(storage, config, space)
         _refuse_another(study, description)
         return study
+    made.set_metric_names([space.metric])  # for the dashboard
     for point in space.first_trials:
         made.enqueue_trial(point, user_attrs={FIRST: True})
     made.set_user_attr(DESCRIPTION, description)  # last: who finds it finds the first trials, too
@@ -154,12 +158,7 @@ def _refuse_another(study: optuna.Study, description: dict) -> None:
                 f"choose another study_name, or delete it (optuna delete-study --study-name {study.study_name})."
             )
         time.sleep(0.5)
-    then, now = _flat(study.user_attrs[DESCRIPTION]), _flat(description)
-    changed = [
-        f"{name} was {then.get(name, 'absent')} and is {now.get(name, 'absent')}"
-        for name in sorted(then.keys() | now.keys())
-        if then.get(name) != now.get(name)
-    ]
+    changed = _changes(study.user_attrs[DESCRIPTION], description)
     if changed:
         raise InvalidInput(
             f"the study '{study.study_name}' was begun otherwise: {'; '.join(changed)}. Trials of both cannot be compared: "
@@ -167,11 +166,22 @@ def _refuse_another(study: optuna.Study, description: dict) -> None:
         )
 
 
-def _flat(value: object, name: str = "") -> dict[str, object]:
-    if not isinstance(value, dict | list):
-        return {name: value}
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    return {key: leaf for part, inner in items for key, leaf in _flat(inner, f"{name}.{part}".lstrip(".")).items()}
+def _changes(then: object, now: object, name: str = "") -> list[str]:
+    """What is otherwise in two pieces of plain JSON, in words."""
+    if then == now:
+        return []
+    if isinstance(then, list) and isinstance(now, list):
+        then, now = dict(enumerate(then)), dict(enumerate(now))
+    if not isinstance(then, dict) or not isinstance(now, dict):
+        return [f"{name} was {then} and is {now}"]
+    changes = []
+    for key in sorted(then.keys() | now.keys()):
+        inner = f"{name}.{key}".lstrip(".")
+        if key in then and key in now:
+            changes += _changes(then[key], now[key], inner)
+        else:
+            changes.append(f"{inner} is {'gone' if key in then else 'new'}")
+    return changes
 
 
 def settled(trial: FrozenTrial) -> bool:

@@ -42,7 +42,7 @@ def prepare(params: SimpleNamespace, change: Callable[[Space], Space] = lambda s
     space = change(load_space(params.space))
     config = StudyConfig(
         params.study_name or params.space, params.storage, params.n_trials, params.sampler, params.pruner,
-        params.init_epochs + params.paired_epochs, params.heartbeat_interval,
+        params.init_epochs, params.init_epochs + params.paired_epochs, params.heartbeat_interval,
     )  # fmt: skip
     setting = find_setting(params)
     study = create_study(open_storage(params.storage, params.heartbeat_interval), config, space, setting.common)

@@ -18,7 +18,7 @@ SETTING = {"lr": 0.001, "g1": "abc"}
 
 
 def config_at(url: str) -> StudyConfig:
-    return StudyConfig("s", url, 4, "tpe", "hyperband", 6, 1)
+    return StudyConfig("s", url, 4, "tpe", "hyperband", 2, 6, 1)
 
 
 def make(url: str, space: str, setting: dict) -> optuna.Study:
@@ -94,7 +94,7 @@ def test_no_two_workers_take_the_same_trial(tmp_path, queued):
 def test_changed_space_is_refused_and_told(tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path}/optuna.db"
     make(url, "loss_weights", SETTING)
-    with pytest.raises(InvalidInput, match="begun otherwise: axes.background.attributes"):
+    with pytest.raises(InvalidInput, match=r"begun otherwise: axes\.background is new; axes\.exponent is new;"):
         make(url, "both", SETTING)
     with pytest.raises(InvalidInput, match=r"setting.lr was 0.001 and is 0.01\. .* choose another study_name"):
         make(url, "loss_weights", SETTING | {"lr": 0.01})
