@@ -1,16 +1,18 @@
-"""How a worker is stopped: a trial is broken off at once, the bookkeeping around it is finished first."""
+"""How a sweep is stopped: training is broken off at once, bookkeeping is finished first."""
 
 import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
 
 class Interruption:
-    """SIGINT and SIGTERM of a worker.
+    """What a process of a sweep does when it is told to stop.
 
-    In the middle of a trial they raise KeyboardInterrupt; elsewhere, where Optuna hands out a trial or writes down its end,
-    they are remembered in `asked`.
+    Where it trains, STOP_SIGNALS raise KeyboardInterrupt; elsewhere they are remembered in `asked`. An exception in the
+    middle of a transaction, of MLflow's or Optuna's database, would leave the database locked.
     """
 
     def __init__(self):
@@ -18,8 +20,9 @@ class Interruption:
         self._breakable = False
 
     def install(self) -> None:
-        signal.signal(signal.SIGTERM, self._arrived)
-        signal.signal(signal.SIGINT, self._arrived)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._arrived)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the fork server has them blocked
 
     @contextmanager
     def breaks(self) -> Iterator[None]:
@@ -31,14 +34,24 @@ class Interruption:
         finally:
             self._breakable = False
 
+    @contextmanager
+    def holds(self) -> Iterator[None]:
+        """Inside, a signal is remembered; KeyboardInterrupt is raised at the end."""
+        before, self._breakable = self._breakable, False
+        try:
+            yield
+        finally:
+            self._breakable = before
+        self.check()
+
     def check(self) -> None:
         """Raises KeyboardInterrupt where a signal came, or where the process that started this one is gone."""
         parent = multiprocessing.parent_process()
         if self.asked or (parent is not None and not parent.is_alive()):
             self.asked = True
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("told to stop")
 
     def _arrived(self, signal_number, frame) -> None:
         first, self.asked = not self.asked, True
         if first and self._breakable:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("told to stop")

@@ -59,8 +59,9 @@ def create_pruner(name: str, init_epochs: int, max_epochs: int) -> optuna.pruner
         init_epochs: of weights initialization, with which a trial begins.
         max_epochs: of a trial that is not pruned.
     """
+    first_judged = init_epochs + 1
     if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=init_epochs + 1, max_resource=max_epochs, reduction_factor=3)
+        return optuna.pruners.HyperbandPruner(min_resource=first_judged, max_resource=max_epochs, reduction_factor=3)
     if name == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=init_epochs)
+        return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=first_judged)
     return optuna.pruners.NopPruner()

@@ -6,6 +6,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hands.errors import InvalidInput
+from sweeps.interruption import Interruption
 from sweeps.job import Job
 from sweeps.reconciliation import end_dead_runs
 from sweeps.report import report
@@ -21,11 +22,19 @@ def supervise(study: optuna.Study, space: Space, job: Job, n_workers: int, gpus:
     """Runs workers until the study is done; keeps the report fresh, and ends the runs of workers that died.
 
     Raises:
+        KeyboardInterrupt: a signal asked for the end.
         InvalidInput: the workers ended before the study was done, or no trial was completed.
     """
+    interruption = Interruption()
+    interruption.install()
     reporter = Reporter(study, space, job)
+
+    def watch() -> None:
+        interruption.check()
+        reporter.watch()
+
     try:
-        codes = run_workers(job, n_workers, gpus, reporter.watch, POLL_S)
+        codes = run_workers(job, n_workers, gpus, watch, POLL_S)
     finally:
         end_dead_runs(study, job.sweep.run_id, job.sweep.experiment_id, alive=False)
         report(study, space, job.params["seed"])

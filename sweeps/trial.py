@@ -69,7 +69,7 @@ class TrialRecorder:
         epochs_before: of the trial's earlier step; epochs are counted through.
         max_epochs: of the whole trial; what has come that far is not pruned any more.
         dataset: what tracking.log_dataset returned.
-        interruption: breaks a trial off whose sweep is gone.
+        interruption: of the worker; it waits while an epoch is written down.
     """
 
     def __init__(self, trial: optuna.Trial, metric: str, epochs_before: int, max_epochs: int, dataset: Dataset,
@@ -82,14 +82,14 @@ class TrialRecorder:
         self.interruption = interruption
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        self.interruption.check()
-        epoch += self.epochs_before
-        tracking.log_metrics(metrics, epoch, self.dataset, lambda name: None)
-        if self.metric not in metrics:
-            return
-        self.trial.report(metrics[self.metric], epoch)
-        if epoch < self.max_epochs and not self.trial.user_attrs.get(FIRST) and self.trial.should_prune():
-            raise optuna.TrialPruned(f"after epoch {epoch} of {self.max_epochs}: {self.metric} {metrics[self.metric]:.4f}")
+        with self.interruption.holds():
+            epoch += self.epochs_before
+            tracking.log_metrics(metrics, epoch, self.dataset, lambda name: None)
+            if self.metric not in metrics:
+                return
+            self.trial.report(metrics[self.metric], epoch)
+            if epoch < self.max_epochs and not self.trial.user_attrs.get(FIRST) and self.trial.should_prune():
+                raise optuna.TrialPruned(f"after epoch {epoch} of {self.max_epochs}: {self.metric} {metrics[self.metric]:.4f}")
 
     def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None: ...
 
@@ -133,7 +133,7 @@ class Objective:
         trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
         weights = self.space.weights(suggest(trial, self.space.axes))
         try:
-            with trial_run(trial, self.sweep), self.interruption.breaks():
+            with trial_run(trial, self.sweep):
                 print(f"== trial {trial.number}: run {trial.user_attrs[RUN_ID]}, process {os.getpid()}", flush=True)
                 mlflow.log_params(trial_parameters(self.params) | weights)
                 return self.train(trial, SimpleNamespace(**(vars(self.params) | weights)))
@@ -157,10 +157,11 @@ class Objective:
             TrialRecorder(trial, self.space.metric, before, max_epochs(params), dataset, self.interruption)
             for before in (0, params.init_epochs)
         ]
-        if params.init_epochs:
-            self.initialize(params, g2, recorders[0])
-            g2 = as_logged(g2, self.size)
-        best = self.train_on_pairs(params, g2, recorders[1])
+        with self.interruption.breaks():
+            if params.init_epochs:
+                self.initialize(params, g2, recorders[0])
+                g2 = as_logged(g2, self.size)
+            best = self.train_on_pairs(params, g2, recorders[1])
         summary = {name.replace("val/", "best/"): value for name, value in best.items() if name.startswith("val/")}
         best_epoch = params.init_epochs + int(best["best_epoch"])
         tracking.log_metrics(summary | {"best/epoch": best_epoch}, best_epoch, dataset, lambda name: None)

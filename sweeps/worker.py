@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from types import SimpleNamespace
 
 import mlflow
@@ -31,6 +32,7 @@ def work(job: Job) -> None:
     torch.set_num_threads(job.threads)
     mlflow.set_tracking_uri(job.tracking_uri)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("once", category=UserWarning)  # else every trial repeats the first one's
     space = load_space(job.params["space"])
     study = load_study(open_storage(job.study.storage, job.study.heartbeat_s), job.study, space)
     objective = Objective(SimpleNamespace(**job.params), job.models, space, job.study.n_trials, job.sweep, interruption)

@@ -3,13 +3,16 @@
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from sweeps.interruption import STOP_SIGNALS
 from sweeps.job import Job
 
 if TYPE_CHECKING:
@@ -24,7 +27,11 @@ def start_server() -> None:
     """Begins importing what workers need, while the caller goes on."""
     os.environ["TQDM_DISABLE"] = "1"  # bars of several workers would run through each other
     _server.set_forkserver_preload(["sweeps.worker", "sweeps.setting"])
+    # a cluster signals every process of a job: the server must outlive the workers, whose end it tells us
+    multiprocessing.resource_tracker.ensure_running()  # it would unblock them again if the next lines started it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     multiprocessing.forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def threads_per_worker(n_workers: int) -> int:

@@ -15,6 +15,7 @@ import sweeps.trial
 from entrypoints import phase2_init, phase2_paired
 from hands.tracking import FAILURE_TAG
 from hands.tracking.steps import outputs
+from sweeps.interruption import STOP_SIGNALS
 from sweeps.reconciliation import end_dead_runs
 from sweeps.report import report
 from sweeps.study import PRUNED_TAG, RUN_ID, next_move
@@ -41,7 +42,7 @@ def sweep_run(store):
 
 @pytest.fixture(autouse=True)
 def default_signals():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -116,14 +117,13 @@ def test_pruners_cut_trials_that_lag_behind(params, sweep_run, name, monkeypatch
 
     study, objective = prepare(params(n_trials=9, pruner=name))
     monkeypatch.setattr(type(objective), "train", scores)
-    monkeypatch.setattr(
-        sweeps.trial, "trial_run", lambda trial, sweep: nullcontext(trial.set_user_attr(RUN_ID, "of no run"))
-    )
+    monkeypatch.setattr(sweeps.trial, "trial_run", lambda trial, sweep: nullcontext(trial.set_user_attr(RUN_ID, "of no run")))
     monkeypatch.setattr(mlflow, "log_params", lambda params: None)
     take(study, objective)
     states = [trial.state for trial in study.trials]
     assert len(states) == 9 and states.count(TrialState.PRUNED) >= 3
     assert states[0] == TrialState.COMPLETE
+    assert {trial.last_step for trial in study.trials if trial.state == TrialState.PRUNED} <= {2, 3}  # epoch 1 initializes
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,22 @@ def test_interrupted_trial_is_in_the_queue_again_and_the_next_call_goes_on(param
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
     assert study.trials[1].user_attrs["first"] and study.trials[1].params == study.trials[0].params
     assert next_move(study.trials, 1) == "stop"
+
+
+def test_signal_while_an_epoch_is_written_down_waits_for_that(params, sweep_run, store, monkeypatch):
+    study, objective = prepare(params(n_trials=1))
+    objective.interruption.install()
+
+    def log(*arguments, original=sweeps.trial.tracking.log_metrics):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        original(*arguments)
+
+    monkeypatch.setattr(sweeps.trial.tracking, "log_metrics", log)
+    take(study, objective)
+    interrupted = children(store, sweep_run.info.run_id)["trial 0"]
+    assert interrupted.info.status == "KILLED"
+    written = [(point.step, point.value) for point in store.get_metric_history(interrupted.info.run_id, "val/miou")]
+    assert written == list(study.trials[0].intermediate_values.items()) and [step for step, _ in written] == [1]
 
 
 def test_signal_between_trials_waits_for_the_bookkeeping(params, sweep_run):

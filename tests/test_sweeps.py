@@ -23,8 +23,13 @@ def sweeps(store, study: str) -> list:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_sweep_that_is_ended_goes_on(tiny_packed, logged, store, session_store, tmp_path, signal_number):
+@pytest.mark.parametrize(
+    "send, signal_number",
+    [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT), (os.killpg, signal.SIGUSR1)],
+    ids=["kill", "terminal", "cluster"],
+)
+def test_sweep_that_is_ended_goes_on(tiny_packed, logged, store, session_store, tmp_path, send, signal_number):
+    """By a signal to the sweep alone, or to it, its fork server and its workers at once."""
     storage, study = f"sqlite:///{tmp_path}/optuna.db", f"ended-{signal_number}"
     words = command("sweep", *sweep_arguments(tiny_packed, logged, storage, n_trials=3, study_name=study))
     log_file = tmp_path / "log"
@@ -36,12 +41,8 @@ def test_sweep_that_is_ended_goes_on(tiny_packed, logged, store, session_store, 
             )
 
     first = start()
-
     begun_trial(first, log_file, 600)
-    if signal_number == signal.SIGINT:
-        os.killpg(first.pid, signal_number)  # as a terminal does it
-    else:
-        first.send_signal(signal_number)
+    send(first.pid, signal_number)
     assert first.wait(300) == 130, log_file.read_text()[-3000:]
     trials = optuna.load_study(study_name=study, storage=storage).trials
     assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
