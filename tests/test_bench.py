@@ -177,6 +177,21 @@ def test_growth(setting: BenchSetting):
     assert all(set(row.details) == {"1x", "4x", "16x"} for row in rows)
 
 
+def test_growth_of_time_and_memory_is_seen(setting: BenchSetting):
+    """Of something that takes the square of the frames in time and memory; medians of seconds, maxima of memory."""
+    calls = []
+
+    def call(function, name: str, setting: BenchSetting, n: int) -> growth.Cost:
+        calls.append((name, n))
+        slow = 100 if calls.count((name, n)) == 1 else 1  # one round was disturbed
+        return growth.Cost(slow * n**2, 10 * n**2)
+
+    time_row, memory_row = growth.growth_rows(replace(setting, rounds=3), call)[2:4]
+    assert time_row.ratio == pytest.approx(4) and memory_row.ratio == pytest.approx(16)
+    assert not time_row.reached and not memory_row.reached
+    assert len(calls) == 3 * (1 + 3 + 3 + 3) and calls[3:6] == [("prepare", n) for n in (2, 8, 32)]
+
+
 def test_peak_memory_sees_what_is_taken_and_freed():
     with growth.PeakMemory() as before:
         time.sleep(2 * growth.SAMPLE_S)

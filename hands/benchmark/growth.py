@@ -1,6 +1,8 @@
 """Line 6: seconds and peak memory for 1x, 4x and 16x the frames, of everything that writes or reads a whole set."""
 
 import os
+import shutil
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -41,18 +43,20 @@ class Cost:
 
 
 def growth_rows(setting: BenchSetting, call: Call) -> list[Row]:
-    """Each step once with each number of frames; 16x against 4x, where starting workers no longer counts."""
+    """Each step with each number of frames in turn: seconds are medians of the rounds, memory is the largest. 16x against
+    4x, where starting workers no longer counts. Synthesis, which takes most of the time, has one round."""
     counts = [factor * setting.growth_frames for factor in FACTORS]
+    on = f"{', '.join(map(str, counts))} frames, {WIDTH}x{HEIGHT} to {setting.size}x{setting.size}"
+    rounds = {name: 1 if name == "synthesize" else setting.rounds for name in ACTIVITIES}
     rows = []
-    with tqdm(total=len(ACTIVITIES) * len(FACTORS), desc="6 growth", unit="run") as progress:
+    with tqdm(total=sum(rounds.values()) * len(counts), desc="6 growth", unit="run") as progress:
         for name in ACTIVITIES:
-            costs = []
-            for n in counts:
-                costs.append(call(cost_of, name, setting, n))
+            costs = {n: [] for n in counts}
+            for n in rounds[name] * counts:
+                costs[n].append(call(cost_of, name, setting, n))
                 progress.update()
-            on = f"{', '.join(map(str, counts))} frames, {WIDTH}x{HEIGHT} to {setting.size}x{setting.size}"
-            per_frame = [1000 * cost.seconds / n for cost, n in zip(costs, counts, strict=True)]
-            memory = [cost.mib for cost in costs]
+            per_frame = [1000 * statistics.median(cost.seconds for cost in costs[n]) / n for n in counts]
+            memory = [max(cost.mib for cost in costs[n]) for n in counts]
             rows += [_row(f"{name}, time", "ms/frame", per_frame, on), _row(f"{name}, peak memory", "MiB", memory, on)]
     return rows
 
@@ -95,6 +99,7 @@ def synthesize(setting: BenchSetting, folder: Path, n: int) -> None:
 
 
 def prepare(setting: BenchSetting, folder: Path, n: int) -> None:
+    shutil.rmtree(folder / "packed", ignore_errors=True)  # of the round before
     pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(setting.size, False, os.cpu_count()))
 
 
