@@ -17,7 +17,7 @@ from hands import tracking
 from hands.errors import InvalidInput
 from hands.manifest import read_manifest
 from hands.tracking.models import register
-from hands.tracking.steps import step_key
+from hands.tracking.steps import step_folder, step_key
 
 
 @entry_point("recipe", *PIPELINE)
@@ -91,7 +91,7 @@ def step(params: SimpleNamespace, entry_point: str, name: str, **given: object) 
     fingerprint = data_fingerprint(Path(values["data_dir"])) if "data_dir" in values else ""
     key = step_key(entry_point, {name: values[name] for name in values if name not in CHECKPOINT}, fingerprint)
     if "out_dir" in declared(entry_point):
-        values["out_dir"] = str(Path(params.work_dir).resolve() / f"{entry_point}-{key[:12]}")
+        values["out_dir"] = str(Path(params.work_dir).resolve() / step_folder(entry_point, key))
     return run_step(entry_point, name, values, key)
 
 

@@ -28,6 +28,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.pictures import frame_rows, overlay, tile_rows
     from hands.predictions import predict_photographs, predict_split, predict_submission
     from hands.tracking.models import fetch_network
+    from hands.tracking.steps import is_made
 
     fabric = create_fabric(one_device(params))
     with tracking.run("predict", vars(params)):
@@ -44,8 +45,9 @@ def main(params: SimpleNamespace) -> None:
             tracking.log_dataset(packed, "prediction")
             network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
             reader = RecordReader(packed.subset(params.split), params.data_residency, fabric.device)
-            write = predict_submission if params.split == "test" else predict_split
-            write(network, reader, fabric.autocast, params.eval_batch_size, params.out_dir)
+            if not is_made(params.out_dir):
+                write = predict_submission if params.split == "test" else predict_split
+                write(network, reader, fabric.autocast, params.eval_batch_size, params.out_dir)
             n = len(reader.subset)
             indices = np.unique(np.linspace(0, n - 1, min(n, N_PREVIEWS)).astype(np.int64))
             _, images, _, predicted = next(predict_subset(network, reader, indices, len(indices), fabric.autocast))

@@ -23,12 +23,15 @@ def main(params: SimpleNamespace) -> None:
     from hands.packed import PackedSet
     from hands.prepare import PackConfig, pack
     from hands.previews import packed_preview
+    from hands.tracking.steps import is_made
 
     with tracking.run("prepare", vars(params)):
         raw = RawDataset(params.data_dir, params.channel_order)
         config = PackConfig(params.size, params.skip_broken, params.workers or os.cpu_count())
-        manifest = pack(raw, params.out_dir, config)
+        if not is_made(params.out_dir):
+            pack(raw, params.out_dir, config)
         packed = PackedSet.open(params.out_dir)
+        manifest = packed.manifest
         mlflow.log_artifact(str(Path(params.out_dir) / "manifest.json"))
         mlflow.log_table(class_weight_table(manifest.subsets["train"].class_pixels), "class_weights.json")
         for name, subset in manifest.subsets.items():

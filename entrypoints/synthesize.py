@@ -18,12 +18,14 @@ def main(params: SimpleNamespace) -> None:
     from hands.layout_writer import RawDatasetWriter
     from hands.previews import raw_preview
     from hands.synthetic.dataset import frames
+    from hands.tracking.steps import is_made
 
     config = synthesis_config(params)
     with tracking.run("synthesize", vars(params)):
-        with RawDatasetWriter(params.out_dir) as writer:
-            for frame in frames(config):
-                writer.add_frame(frame)
+        if not is_made(params.out_dir):
+            with RawDatasetWriter(params.out_dir) as writer:
+                for frame in frames(config):
+                    writer.add_frame(frame)
         for split in ("train", "val", "test"):
             picture = raw_preview(params.out_dir, split, "bgr")
             if picture is not None:

@@ -257,6 +257,23 @@ def test_a_lost_output_is_made_again(finished, again):
     assert (folder / "test.lmdb.tar.gz").is_file()
 
 
+def test_what_a_killed_step_had_made_is_taken_over(finished, again):
+    names = ["synthesize", "prepare", "predict test"]
+    made = {}
+    for name in names:
+        run = step(finished, name)
+        (folder,) = (Path(value) for tag, value in run.data.tags.items() if tag.startswith("hands.output."))
+        made[name] = (folder, folder.stat().st_ino)
+        for other in runs(finished.client):
+            if other.info.run_name == name:
+                finished.client.set_terminated(other.info.run_id, "KILLED")  # as if between the folder and the run's end
+    again()
+    rerun = {run.info.run_name: run for run in children(finished.client, parents(finished.client)[-1])}
+    assert list(rerun) == names and {run.info.status for run in rerun.values()} == {"FINISHED"}
+    for name, (folder, inode) in made.items():
+        assert str(folder) in rerun[name].data.tags.values() and folder.stat().st_ino == inode
+
+
 def test_sigterm_ends_the_pipeline_and_its_step_as_killed(finished):
     recipe = command("pipeline", "--recipe=main", *arguments("main", **finished.recipe | {"phase1_epochs": 100_000}))
     known = {run.info.run_id for run in runs(finished.client)}

@@ -50,11 +50,11 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
     end_dead_runs()
     if resumed:
         _point_to(resumed)
-    active = mlflow.start_run(run_id=resumed, log_system_metrics=True)
+    tags = {PROCESS_TAG: this_process(), ENTRY_POINT_TAG: entry_point}
+    if resumed:
+        tags[FAILURE_TAG] = ""
+    active = mlflow.start_run(run_id=resumed, tags=tags, log_system_metrics=True)
     try:
-        mlflow.set_tags({PROCESS_TAG: this_process(), ENTRY_POINT_TAG: entry_point})
-        if resumed:
-            MlflowClient().set_tag(resumed, FAILURE_TAG, "")
         if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
             MlflowClient().update_run(active.info.run_id, name=entry_point)
         # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
@@ -89,7 +89,7 @@ def _point_to(resumed: str) -> None:
     pointer = os.environ.pop("MLFLOW_RUN_ID", resumed)
     if pointer != resumed:
         MlflowClient().set_tag(pointer, RESUMES_TAG, resumed)
-        MlflowClient().update_run(pointer, name=f"resumes {resumed[:8]}")
+        MlflowClient().update_run(pointer, status="FINISHED", name=f"resumes {resumed[:8]}")
 
 
 def this_process() -> str:

@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from hands.errors import InvalidInput
-from hands.tracking import ENTRY_POINT_TAG, OUTPUT_TAG, ROOT
+from hands.tracking import ENTRY_POINT_TAG, OUTPUT_TAG, PROCESS_TAG, ROOT, this_process
 
 STEP_KEY_TAG = "hands.step_key"
 
@@ -42,6 +42,18 @@ def find_finished(key: str) -> Run | None:
     return next((run for run in found if all(map(_still_there, outputs(run.info.run_id).values()))), None)
 
 
+def step_folder(entry_point: str, key: str) -> str:
+    """Name of the folder that a pipeline lets a step make: no other step's, so that what is there is what it would make."""
+    return f"{entry_point}-{key[:12]}"
+
+
+def is_made(folder: str) -> bool:
+    """Whether the active run's step has nothing to make: a run of the same step was killed after it had made the folder."""
+    tags = mlflow.active_run().data.tags
+    own = STEP_KEY_TAG in tags and Path(folder).name == step_folder(tags[ENTRY_POINT_TAG], tags[STEP_KEY_TAG])
+    return own and Path(folder).exists()
+
+
 def find_unfinished(key: str, checkpoint_dir: str) -> str | None:
     """The newest run of a step with this key that was broken off and left a checkpoint; its id."""
     found = mlflow.search_runs(
@@ -71,9 +83,11 @@ def run_to_resume(entry_point: str, resume: str, checkpoint_dir: str) -> str:
             )
         return found
     try:
-        MlflowClient().get_run(resume)
+        run = MlflowClient().get_run(resume)
     except MlflowException as error:
         raise InvalidInput(f"resume is '{resume}', which is no run here; expected a run id, or latest.") from error
+    if run.info.status == "FINISHED":
+        raise InvalidInput(f"run {resume} is finished; there is nothing to go on with.")
     if not _has_checkpoint(resume, checkpoint_dir):
         raise InvalidInput(f"run {resume} has no checkpoint in {checkpoint_dir}; give its checkpoint_dir, or start anew.")
     return resume
@@ -110,6 +124,7 @@ def create_step_run(entry_point: str, run_name: str, key: str) -> str:
         "mlflow.source.type": "PROJECT",
         "mlflow.source.name": str(ROOT),
         STEP_KEY_TAG: key,
+        PROCESS_TAG: this_process(),  # until the step's own process has begun
     }
     of_parent = MlflowClient().get_run(parent.run_id).data.tags
     tags |= {name: of_parent[name] for name in ("mlflow.source.git.commit", "mlflow.user") if name in of_parent}
