@@ -136,6 +136,7 @@ def fit(
                 state.averages.add(train_step(step, next(batches)))
                 state.step = step + 1
                 progress.update()
+                tell_all(fabric, signals)
                 if checkpoint is not None and (checkpoint.due() or signals.received):
                     if fabric.global_rank == 0:
                         checkpoint.save(state.to_dict(state.seconds + time.perf_counter() - started))
@@ -160,10 +161,20 @@ def fit(
             if checkpoint is not None:
                 if fabric.global_rank == 0:
                     checkpoint.save(state.to_dict(0.0))
+                tell_all(fabric, signals)
                 signals.stop_if_received()
     progress.close()
     state.best.restore()
     return state.best.metrics
+
+
+def tell_all(fabric: Fabric, signals: StopSignals) -> None:
+    """Lets every process know of a signal that one has received: they must all stop after the same step."""
+    if fabric.world_size == 1 or not signals.active:
+        return
+    told = torch.tensor(float(signals.received is not None), device=fabric.device)
+    if fabric.all_reduce(told, reduce_op="sum").item() and signals.received is None:
+        signals.received = "a signal to another process"
 
 
 def evaluate(fabric: Fabric, network: nn.Module, reader: RecordReader, prefix: str) -> dict[str, float]:
