@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import mlflow
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from entrypoints.parameters import Terminated
 from hands import tracking
@@ -15,7 +16,7 @@ from hands.checkpoint import load_discriminator, load_network
 from hands.discriminator import Discriminator
 from hands.errors import InvalidInput
 from hands.tracking import ROOT
-from hands.tracking.models import fetch_network, register
+from hands.tracking.models import fetch_network, log_network, register
 from hands.tracking.steps import STEP_KEY_TAG, find_finished, outputs, step_key
 from tests.conftest import SIZE
 from tests.project import environment, log_toy, newest_run
@@ -106,6 +107,25 @@ def test_logged_networks_come_back_trainable(store, logged):
 def test_a_model_is_found_by_run_and_name(store, logged):
     run_id = store.get_logged_model(logged.g2_uri.removeprefix("models:/")).source_run_id
     assert load_network(fetch_network(f"runs:/{run_id}/g2"))[1] == SIZE
+
+
+@pytest.mark.parametrize("after", ["log_model_artifacts", "log_outputs", "finalize_logged_model"])
+def test_a_model_is_logged_whole_after_it_was_begun(store, monkeypatch, after):
+    def and_then_killed(*given, **named):
+        whole(*given, **named)
+        raise SystemExit
+
+    network, whole = Discriminator(), getattr(MlflowClient, after)
+    with mlflow.start_run() as run:
+        model = mlflow.initialize_logged_model(name="discriminator", source_run_id=run.info.run_id, model_type="pyfunc")
+        with monkeypatch.context() as patched, pytest.raises(SystemExit):
+            patched.setattr(MlflowClient, after, and_then_killed)
+            log_network(network, "discriminator", SIZE, model.model_id)
+        uri = log_network(network, "discriminator", SIZE, model.model_id)
+    assert [output.model_id for output in store.get_run(run.info.run_id).outputs.model_outputs] == [model.model_id]
+    assert store.get_logged_model(model.model_id).status == "READY"
+    again = load_discriminator(fetch_network(uri))
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True))
 
 
 def test_logging_a_model_says_nothing(store, capfd):

@@ -11,7 +11,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 from PIL import Image
@@ -68,23 +70,47 @@ REQUESTS = {"segmentation": segmentation_request, "discriminator": discriminator
 
 
 def log_network(network: "nn.Module", name: str, size: int, model_id: str) -> str:
-    """Logs a network as a pyfunc model from code; returns its URI models:/m-..."""
+    """Logs a network as a pyfunc model from code, once; returns its URI models:/m-...
+
+    mlflow.pyfunc.log_model cannot be repeated for a model that a killed process had begun to log: it would tie the model to
+    its run a second time, which the store refuses.
+
+    Args:
+        model_id: a model that was initialized, and perhaps logged before, in part or whole.
+    """
+    client = MlflowClient()
+    model = client.get_logged_model(model_id)
+    if model.status != LoggedModelStatus.READY:
+        with tempfile.TemporaryDirectory() as folder:
+            _save_pyfunc(network, name, size, model, Path(folder))
+            client.log_model_artifacts(model_id, str(Path(folder) / "model"))
+        outputs = client.get_run(model.source_run_id).outputs.model_outputs
+        if model_id not in [output.model_id for output in outputs]:
+            client.log_outputs(model.source_run_id, [LoggedModelOutput(model_id, step=0)])
+        client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    return f"models:/{model_id}"
+
+
+def _save_pyfunc(network: "nn.Module", name: str, size: int, model: LoggedModel, folder: Path) -> None:
     from hands.checkpoint import save_network
 
     kind = "discriminator" if name == "discriminator" else "segmentation"
-    with tempfile.TemporaryDirectory() as folder:
-        save_network(network, size, Path(folder) / "network")
-        logged = mlflow.pyfunc.log_model(
-            name=name,
-            python_model=str(SERVED_MODEL),
-            artifacts={"network": str(Path(folder) / "network")},
-            code_paths=[str(ROOT / "hands")],
-            pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING_REQUIREMENTS],
-            signature=SIGNATURES[kind],
-            input_example=REQUESTS[kind](size),
-            model_id=model_id,
-        )
-    return f"models:/{logged.model_id}"
+    save_network(network, size, folder / "network")
+    mlflow.pyfunc.save_model(
+        path=str(folder / "model"),
+        python_model=str(SERVED_MODEL),
+        artifacts={"network": str(folder / "network")},
+        code_paths=[str(ROOT / "hands")],
+        pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING_REQUIREMENTS],
+        signature=SIGNATURES[kind],
+        input_example=REQUESTS[kind](size),
+        mlflow_model=Model(
+            artifact_path=model.artifact_location,
+            model_uuid=model.model_id,
+            model_id=model.model_id,
+            run_id=model.source_run_id,
+        ),
+    )
 
 
 def fetch_network(uri: str) -> Path:
