@@ -51,9 +51,18 @@ def start_server() -> None:
 
 
 def call(function: Callable[..., Result], *arguments: object) -> Result:
-    """Calls a function where everything is imported already; returns what it returns, raises what it raises."""
+    """Calls a function where everything is imported already; returns what it returns, raises what it raises.
+
+    A caller that is told to stop ends the call with it.
+    """
     with ProcessPoolExecutor(1, mp_context=_server) as pool:
-        return pool.submit(function, *arguments).result()
+        called = pool.submit(function, *arguments)
+        try:
+            return called.result()
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) -> dict[str, str]:

@@ -3,8 +3,11 @@
 import json
 import math
 import mmap
+import multiprocessing
 import shutil
+import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ import torch
 
 from entrypoints import bench_lines, bench_steps
 from entrypoints.bench_lines import LINES, chosen_lines
+from entrypoints.processes import call
 from hands.benchmark import growth, layouts, measure, prediction, reading, start
 from hands.benchmark.setting import BenchSetting, make_set
 from hands.benchmark.steps import flops_of, published_rows
@@ -296,3 +300,17 @@ def test_lines_are_taken_once_in_order():
 def test_refuses_settings(setting: BenchSetting, changes: dict, message: str):
     with pytest.raises(InvalidInput, match=message):
         replace(setting, **changes)
+
+
+def test_a_measurement_ends_when_the_benchmark_is_told_to_stop():
+    def interrupt() -> None:
+        while not multiprocessing.active_children():
+            time.sleep(0.1)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        call(time.sleep, 600)
+    assert time.monotonic() - began < 300
+    assert not multiprocessing.active_children()
