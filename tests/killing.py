@@ -13,7 +13,7 @@ from pathlib import Path
 import mlflow
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 
 from hands.tracking import PROCESS_TAG, ROOT
 from tests.project import environment
@@ -108,7 +108,7 @@ class Store:
         models = [self.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs]
         return {
             "metrics": {name: self._history(run.info.run_id, name) for name in sorted(names)},
-            "models": {model.name: _contents(model) for model in models},
+            "models": {model.name: self._contents(model) for model in models},
             "artifacts": sorted(_timeless(path) for path in self._artifacts(run.info.run_id, None)),
             "dataset": [used.dataset.digest for used in run.inputs.dataset_inputs],
         }
@@ -116,21 +116,22 @@ class Store:
     def _history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         return [(point.step, point.value) for point in self.client.get_metric_history(run_id, name)]
 
+    def _contents(self, model: LoggedModel) -> dict[str, object]:
+        """Of the metrics, those of finished runs: an evaluation that is killed may have logged its scores and is repeated."""
+        (file,) = Path(mlflow.artifacts.download_artifacts(model.artifact_location)).rglob("weights.safetensors")
+        finished = {run.info.run_id for run in self.runs() if run.info.status == "FINISHED"}
+        points = [point for point in model.metrics or () if point.run_id in finished and not point.key.startswith(TIMED)]
+        return {
+            "weights": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "metrics": sorted((point.key, point.step, point.value) for point in points),
+            "status": str(model.status),
+        }
+
     def _artifacts(self, run_id: str, folder: str | None) -> list[str]:
         found = []
         for item in self.client.list_artifacts(run_id, folder):
             found += self._artifacts(run_id, item.path) if item.is_dir else [item.path]
         return found
-
-
-def _contents(model: mlflow.entities.LoggedModel) -> dict[str, object]:
-    (file,) = Path(mlflow.artifacts.download_artifacts(model.artifact_location)).rglob("weights.safetensors")
-    points = [(point.key, point.step, point.value) for point in model.metrics or () if not point.key.startswith(TIMED)]
-    return {
-        "weights": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "metrics": sorted(points),
-        "status": str(model.status),
-    }
 
 
 def _timeless(path: str) -> str:
