@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from independent_layout import small_set
 from test_layout import a_frame
 from test_packed import a_record
 
@@ -24,6 +23,7 @@ from hands.lmdb_files import LmdbWriter, environment
 from hands.predictions import write_labels
 from hands.prepare import PackConfig, pack
 from hands.resume import FILE, TrainingCheckpoint
+from tests.independent_layout import small_set
 from tests.project import ROOT
 
 COUNTS = {"train": 40, "unpaired_images": 5, "unpaired_masks": 5, "val": 5, "test": 5}

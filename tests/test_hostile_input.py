@@ -18,7 +18,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from independent_layout import RawFiles, a_picture, an_entry, jpeg, label_pngs, png, small_set, some_labels, three_channels
 from lightning.fabric import Fabric
 from test_packed import COUNTS, write_packed
 
@@ -33,6 +32,17 @@ from hands.prepare import PackConfig, pack
 from hands.pt_lists import load_pt
 from hands.resume import FILE, TrainingCheckpoint
 from hands.training_state import TrainingState
+from tests.independent_layout import (
+    RawFiles,
+    a_picture,
+    an_entry,
+    jpeg,
+    label_pngs,
+    png,
+    small_set,
+    some_labels,
+    three_channels,
+)
 
 PICTURE = a_picture(12, 9, 1)
 IMAGES = [png(PICTURE), jpeg(PICTURE), png(PICTURE[..., 0]), jpeg(PICTURE[..., 0])]

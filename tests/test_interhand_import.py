@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from interhand_release import ReleaseFiles, make_release, write_mano, write_mano_npz
 from PIL import Image
 
 from hands.errors import InvalidInput
@@ -28,6 +27,7 @@ from hands.layout_writer import RawDatasetWriter
 from hands.lmdb_files import environment
 from hands.prepare import PackConfig, pack
 from hands.previews import raw_preview
+from tests.interhand_release import ReleaseFiles, make_release, write_mano, write_mano_npz
 
 CAPTURES, MOMENTS, CAMERAS = 6, 2, 2
 PICTURES = CAPTURES * MOMENTS * CAMERAS

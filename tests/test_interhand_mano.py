@@ -5,15 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-from interhand_release import (
-    BONES,
-    JOINT_BONES,
-    MIRROR,
-    PARENTS,
-    mano_arrays,
-    write_mano,
-    write_mano_npz,
-)
 
 from hands.errors import InvalidInput
 from hands.interhand import mano_file
@@ -25,6 +16,15 @@ from hands.parts import BONE_PARTS, NUM_PARTS, PALM_IDS
 from hands.synthetic.camera import Camera
 from hands.synthetic.render import embree_scene, label_map, trace
 from hands.synthetic.surface import Surface
+from tests.interhand_release import (
+    BONES,
+    JOINT_BONES,
+    MIRROR,
+    PARENTS,
+    mano_arrays,
+    write_mano,
+    write_mano_npz,
+)
 from tests.zbuffer import NO_FACE, face_map
 
 STILL = Fit(pose=np.zeros(48), shape=np.zeros(10), translation=np.zeros(3))

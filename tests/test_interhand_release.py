@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interhand_release import ReleaseFiles, make_release
 
 from hands.errors import InvalidInput
 from hands.interhand.agreement import PARTS_OF_JOINT, joint_agreement
@@ -18,6 +17,7 @@ from hands.interhand.release import JOINT_ROWS, Release, ReleaseCamera
 from hands.interhand.selection import Filters, select
 from hands.interhand.splits import LEFT_OUT, PAIRED, TEST, UNPAIRED_IMAGE, UNPAIRED_MASKS, VAL, Shares, assign_roles
 from hands.synthetic.render import embree_scene, trace
+from tests.interhand_release import ReleaseFiles, make_release
 
 REAL_FRAMES = Path(__file__).parents[2] / "shared" / "real-frames"
 needs_real_frames = pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason="four real frames, not part of the project")

@@ -12,7 +12,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from independent_layout import (
+from PIL import Image
+
+from hands.decoding import BrokenEntry, decode_image, decode_labels
+from hands.errors import InvalidInput
+from hands.layout import RawDataset
+from hands.layout_writer import RawDatasetWriter
+from tests.independent_layout import (
     PREFIX,
     RawFiles,
     a_picture,
@@ -26,12 +32,6 @@ from independent_layout import (
     some_labels,
     three_channels,
 )
-from PIL import Image
-
-from hands.decoding import BrokenEntry, decode_image, decode_labels
-from hands.errors import InvalidInput
-from hands.layout import RawDataset
-from hands.layout_writer import RawDatasetWriter
 
 COUNTS = {"train": 5, "unpaired_images": 4, "unpaired_masks": 3, "val": 4, "test": 4}
 

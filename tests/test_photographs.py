@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from independent_layout import a_picture, jpeg, png
 from PIL import Image
 
 from hands.errors import InvalidInput
 from hands.photographs import list_photographs, read_boxes, read_photographs, to_picture
+from tests.independent_layout import a_picture, jpeg, png
 
 REAL_FRAMES = Path(__file__).parents[2] / "shared" / "real-frames"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from independent_layout import PREFIX, RawFiles, a_picture, png, small_set, some_labels
 
 from hands import prepare
 from hands.decoding import BrokenEntry
@@ -17,6 +16,7 @@ from hands.layout import RawDataset
 from hands.manifest import Manifest
 from hands.packed import PackedSet
 from hands.prepare import PackConfig, pack
+from tests.independent_layout import PREFIX, RawFiles, a_picture, png, small_set, some_labels
 
 COUNTS = {"train": 5, "unpaired_images": 4, "unpaired_masks": 3, "val": 4, "test": 4}
 CONFIG = PackConfig(size=32, skip_broken=False, workers=1)

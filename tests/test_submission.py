@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from independent_layout import load_pickled, read_lmdb, some_labels
 
 from hands.errors import InvalidInput
 from hands.submission import SubmissionWriter
+from tests.independent_layout import load_pickled, read_lmdb, some_labels
 
 PATHS = [f"test/Capture{k}/0012_x/cam400123/image{k}" for k in range(70)]
 
