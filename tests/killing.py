@@ -119,11 +119,13 @@ class Store:
     def _contents(self, model: LoggedModel) -> dict[str, object]:
         """Of the metrics, those of finished runs: an evaluation that is killed may have logged its scores and is repeated."""
         (file,) = Path(mlflow.artifacts.download_artifacts(model.artifact_location)).rglob("weights.safetensors")
-        finished = {run.info.run_id for run in self.runs() if run.info.status == "FINISHED"}
-        points = [point for point in model.metrics or () if point.run_id in finished and not point.key.startswith(TIMED)]
+        points = [point for point in model.metrics or () if not point.key.startswith(TIMED)]
+        states = {run_id: self.client.get_run(run_id).info.status for run_id in {point.run_id for point in points}}
         return {
             "weights": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "metrics": sorted((point.key, point.step, point.value) for point in points),
+            "metrics": sorted(
+                (point.key, point.step, point.value) for point in points if states[point.run_id] == "FINISHED"
+            ),
             "status": str(model.status),
         }
 
