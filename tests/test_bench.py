@@ -17,6 +17,7 @@ import torch
 
 from entrypoints import bench_lines, bench_steps
 from entrypoints.bench_lines import LINES, chosen_lines
+from entrypoints.parameters import Terminated
 from entrypoints.processes import call
 from hands.benchmark import growth, layouts, measure, prediction, reading, start
 from hands.benchmark.setting import BenchSetting, make_set
@@ -303,14 +304,21 @@ def test_refuses_settings(setting: BenchSetting, changes: dict, message: str):
 
 
 def test_a_measurement_ends_when_the_benchmark_is_told_to_stop():
-    def interrupt() -> None:
+    def stop(number, frame):
+        raise Terminated
+
+    def tell() -> None:
         while not multiprocessing.active_children():
             time.sleep(0.1)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
 
-    threading.Thread(target=interrupt).start()
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        call(time.sleep, 600)
-    assert time.monotonic() - began < 300
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        threading.Thread(target=tell).start()
+        began = time.monotonic()
+        with pytest.raises(Terminated):
+            call(time.sleep, 240)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - began < 120
     assert not multiprocessing.active_children()
