@@ -1,5 +1,6 @@
 """A packed set small enough for every test that trains or scores: coloured blobs for hands."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,11 @@ from hands.parts import HAND_TYPES, NUM_PARTS, PART_COLOURS
 SIZE = 32
 COUNTS = {"train": 12, "unpaired_images": 16, "unpaired_masks": 8, "val": 6, "test": 4}
 CHANNELS = {name: channels[-1] for name, channels in SUBSET_CHANNELS.items()}
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs start with Ctrl-C ignored, and so would every process that a test starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def blob_labels(side: int, hand_type: str, generator: np.random.Generator) -> np.ndarray:
