@@ -142,6 +142,7 @@ class StopSignals:
     def _note(self, number: int, frame) -> None:
         self.received = signal.Signals(number).name
 
-    def stop_if_received(self) -> None:
-        if self.received:
-            raise Stopped(f"{self.received} received; the checkpoint holds the last finished step")
+    def stop(self) -> None:
+        """Raises Stopped, for a signal to this process or to another that trains with it."""
+        self.received = self.received or "a signal to another process"
+        raise Stopped(f"{self.received} received; the checkpoint holds the last finished step")

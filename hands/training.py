@@ -136,11 +136,12 @@ def fit(
                 state.averages.add(train_step(step, next(batches)))
                 state.step = step + 1
                 progress.update()
-                tell_all(fabric, signals)
-                if checkpoint is not None and (checkpoint.due() or signals.received):
+                stopping = asked_to_stop(fabric, signals)
+                if checkpoint is not None and (checkpoint.due() or stopping):
                     if fabric.global_rank == 0:
                         checkpoint.save(state.to_dict(state.seconds + time.perf_counter() - started))
-                    signals.stop_if_received()
+                    if stopping:
+                        signals.stop()
             metrics = {f"train/{name}": value for name, value in state.averages.means(fabric).items()}
             _refuse_divergence(metrics, epoch)
             seconds = state.seconds + time.perf_counter() - started
@@ -161,20 +162,22 @@ def fit(
             if checkpoint is not None:
                 if fabric.global_rank == 0:
                     checkpoint.save(state.to_dict(0.0))
-                tell_all(fabric, signals)
-                signals.stop_if_received()
+                if asked_to_stop(fabric, signals):
+                    signals.stop()
     progress.close()
     state.best.restore()
     return state.best.metrics
 
 
-def tell_all(fabric: Fabric, signals: StopSignals) -> None:
-    """Lets every process know of a signal that one has received: they must all stop after the same step."""
-    if fabric.world_size == 1 or not signals.active:
-        return
-    told = torch.tensor(float(signals.received is not None), device=fabric.device)
-    if fabric.all_reduce(told, reduce_op="sum").item() and signals.received is None:
-        signals.received = "a signal to another process"
+def asked_to_stop(fabric: Fabric, signals: StopSignals) -> bool:
+    """Whether any process has received a signal: all must stop after the same step.
+
+    A signal that arrives while the processes tell each other counts the next time.
+    """
+    asked = signals.received is not None
+    if fabric.world_size > 1 and signals.active:
+        asked = fabric.all_reduce(torch.tensor(float(asked), device=fabric.device), reduce_op="sum").item() > 0
+    return asked
 
 
 def evaluate(fabric: Fabric, network: nn.Module, reader: RecordReader, prefix: str) -> dict[str, float]:
