@@ -1,6 +1,5 @@
 """Every parameter of every entry point: its type and meaning. Defaults are in MLproject alone, so all are required here."""
 
-import signal
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -8,6 +7,7 @@ from types import SimpleNamespace
 import click
 
 from entrypoints.server import check_server
+from entrypoints.stopping import STOPPED, end_as_killed, terminate_on_signals
 from hands.errors import InvalidInput
 
 TEXT = click.STRING
@@ -182,13 +182,6 @@ BENCH = (
 )  # fmt: skip
 
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGUSR1 arrived; like Ctrl-C, the run ends as KILLED."""
-
-
 def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], click.Command]:
     """Makes a click command of a function that takes the named parameters as a namespace.
 
@@ -198,16 +191,16 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
     def decorate(function: Callable[[SimpleNamespace], None]) -> click.Command:
         @click.command(help=(function.__doc__ or "").strip().split("\n")[0])
         def command(**values):
-            for number in STOP_SIGNALS:
-                signal.signal(number, _terminate)
+            terminate_on_signals()
             try:
                 check_server()
                 function(SimpleNamespace(**values))
             except InvalidInput as error:
                 raise click.ClickException(str(error)) from error
             except KeyboardInterrupt as interrupt:
-                click.echo(f"{type(interrupt).__name__}: stopped", err=True)
-                sys.exit(130)
+                click.echo(f"stopped: {interrupt}", err=True)
+                end_as_killed()
+                sys.exit(STOPPED)
 
         for name in reversed(names):
             kind, meaning = TYPES[name]
@@ -215,9 +208,3 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
         return command
 
     return decorate
-
-
-def _terminate(signal_number, frame):
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the ending of the run
-    raise Terminated

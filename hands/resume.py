@@ -140,7 +140,7 @@ class StopSignals:
             signal.signal(number, signal.SIG_IGN if self.received else handler)
 
     def _note(self, number: int, frame) -> None:
-        self.received = signal.Signals(number).name
+        self.received = self.received or signal.Signals(number).name
 
     def stop(self) -> None:
         """Raises Stopped, for a signal to this process or to another that trains with it."""

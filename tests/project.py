@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from entrypoints.parameters import STOP_SIGNALS
+from entrypoints.stopping import STOP_SIGNALS
 from hands.discriminator import Discriminator
 from hands.networks import HandsNetwork, network_spec
 from hands.tracking import ROOT

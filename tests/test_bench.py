@@ -17,8 +17,8 @@ import torch
 
 from entrypoints import bench_lines, bench_steps
 from entrypoints.bench_lines import LINES, chosen_lines
-from entrypoints.parameters import Terminated
 from entrypoints.processes import call
+from entrypoints.stopping import Terminated
 from hands.benchmark import growth, layouts, measure, prediction, reading, start
 from hands.benchmark.setting import BenchSetting, make_set
 from hands.benchmark.steps import flops_of, published_rows

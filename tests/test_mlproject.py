@@ -34,13 +34,13 @@ def declared(entry_point: str) -> dict[str, dict]:
 
 
 def command_of(entry_point: str) -> click.Command:
-    module = re.match(r"python -m (entrypoints\.\w+)", ENTRY_POINTS[entry_point]["command"])[1]
+    module = re.match(r"HANDS_LAUNCHER=\$PPID python -m (entrypoints\.\w+) ", ENTRY_POINTS[entry_point]["command"])[1]
     return importlib.import_module(module).main
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_command_forwards_every_parameter_once_under_its_name(entry_point):
-    words = shlex.split(ENTRY_POINTS[entry_point]["command"])[3:]
+    words = shlex.split(ENTRY_POINTS[entry_point]["command"])[4:]
     forwarded = [(option, value) for option, value in zip(words[::2], words[1::2], strict=True) if option != "--recipe"]
     assert sorted(forwarded) == sorted((f"--{name}", f"{{{name}}}") for name in declared(entry_point))
 

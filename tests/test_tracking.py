@@ -10,7 +10,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from entrypoints.parameters import Terminated
+from entrypoints.stopping import Terminated
 from hands import tracking
 from hands.checkpoint import load_discriminator, load_network
 from hands.discriminator import Discriminator
