@@ -141,9 +141,20 @@ def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
     rows = _hand_rows(logits)
     hard = _one_hot_rows(rows.detach().max(dim=4, keepdim=True).indices, rows.dtype)  # argmax takes twice as long
     if rows.requires_grad:
-        probabilities = rows.softmax(dim=4)
-        hard = hard + (probabilities - probabilities.detach())
+        hard = _WithGradientTo.apply(hard, rows.softmax(dim=4))
     return _as_map(hard)
+
+
+class _WithGradientTo(torch.autograd.Function):
+    """hard + (soft - soft.detach()), which is `hard` with its gradient handed to `soft`, without the sums."""
+
+    @staticmethod
+    def forward(ctx, hard: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
+        return hard.view_as(hard)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
+        return None, gradient
 
 
 def softmax_map(logits: torch.Tensor) -> torch.Tensor:

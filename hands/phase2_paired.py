@@ -19,7 +19,7 @@ from hands.resume import TrainingCheckpoint
 from hands.training import Recorder, ScheduleConfig, check_lr, fit
 
 PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 20, 21, 22
-REAL_SHARE = 0.25  # of a batch's labels that a resting D is shown: nothing is learned from them, they only count its hits
+REAL_SHARE = 0.125  # of a batch's labels that a resting D is shown: nothing is learned from them, they only count its hits
 
 
 @dataclass(frozen=True)
