@@ -4,11 +4,15 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
+import psutil
 import pytest
 import torch
 import yaml
@@ -84,6 +88,29 @@ def environment(uri: str, **more: str) -> dict[str, str]:
     """The environment for a subprocess that tracks to `uri`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": EXPERIMENT, "PATH": path} | more
+
+
+def wait_until(
+    met: Callable[[], bool], process: subprocess.Popen | None = None, explain: Callable[[], str] = str, seconds: float = 300
+) -> None:
+    """Waits for a condition, which must be met while the process lives; explain: what to say where it is not."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert process is None or process.poll() is None, f"the process has ended: {explain()}"
+        assert time.monotonic() < deadline, f"nothing happened for {seconds} s: {explain()}"
+        time.sleep(0.1)
+
+
+def living(session: int) -> list[psutil.Process]:
+    """Processes of a session that still run."""
+
+    def belongs(process: psutil.Process) -> bool:
+        try:
+            return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, ProcessLookupError):
+            return False
+
+    return [process for process in psutil.process_iter() if belongs(process)]
 
 
 def track_to(uri: str, patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from hands.lmdb_files import environment
 from hands.prepare import PackConfig, pack
 from hands.previews import raw_preview
 from tests.interhand_release import ReleaseFiles, make_release, write_mano, write_mano_npz
+from tests.project import wait_until
 
 CAPTURES, MOMENTS, CAMERAS = 6, 2, 2
 PICTURES = CAPTURES * MOMENTS * CAMERAS
@@ -268,10 +268,7 @@ def test_killed_outright_it_leaves_nothing_whole_and_goes_on(imported, release_d
     process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "config"), str(out)], env=environ)
     journal = tmp_path / ".data.importing" / "journal.jsonl"
     try:
-        deadline = time.monotonic() + 300
-        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 3, process)
         children = psutil.Process(process.pid).children(recursive=True)
     finally:
         process.send_signal(signal.SIGKILL)

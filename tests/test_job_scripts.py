@@ -5,14 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from tests.project import EXPERIMENT, ROOT, environment, new_store
+from tests.project import EXPERIMENT, ROOT, environment, new_store, wait_until
 
 SCRIPTS = {"slurm": ("SLURM_JOB_ID", 0), "lsf": ("LSB_JOBID", 99)}  # where the job's id is; exit code of a job queued again
 MLFLOW = """#!{python}
@@ -69,13 +68,6 @@ def submit(scheduler: str, arguments: tuple[str, ...], folder: Path, variables: 
     return subprocess.Popen(["bash", str(script), *arguments], cwd=folder, env=variables, start_new_session=True)
 
 
-def wait_for(met: Callable[[], bool], process: subprocess.Popen, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert process.poll() is None and time.monotonic() < deadline, "the job ended, or nothing happened"
-        time.sleep(0.05)
-
-
 def test_scripts_are_bash(scheduler):
     for name in (scheduler, "until_done"):
         subprocess.run(["bash", "-n", str(ROOT / "docs" / "jobs" / f"{name}.sh")], check=True)
@@ -84,7 +76,7 @@ def test_scripts_are_bash(scheduler):
 @pytest.mark.parametrize("to_all", [False, True], ids=["to the script", "to all of the job"])
 def test_the_warning_ends_the_entry_point_and_queues_the_job_again(scheduler, job, tmp_path, to_all):
     process = job(60, "phase1", "-P", "epochs=3")
-    wait_for((tmp_path / "begun").exists, process)
+    wait_until((tmp_path / "begun").exists, process)
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGUSR1)
     assert process.wait(20) == (SCRIPTS[scheduler][1] if scheduler == "lsf" else 1)
     assert (tmp_path / "ended").read_text() == "SIGUSR1"  # and the script has waited for it
@@ -95,7 +87,7 @@ def test_the_warning_ends_the_entry_point_and_queues_the_job_again(scheduler, jo
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_cancelled_job_ends_in_order_and_is_not_queued_again(job, tmp_path, number):
     process = job(60, "main")
-    wait_for((tmp_path / "begun").exists, process)
+    wait_until((tmp_path / "begun").exists, process)
     process.send_signal(number)
     process.send_signal(number)
     assert process.wait(20) == 1
@@ -144,7 +136,7 @@ def test_a_real_run_goes_on_in_the_next_job(scheduler, tmp_path, tiny_packed, st
         return {run.info.run_name: run for run in client.search_runs([experiment])}
 
     first = submit(scheduler, words, tmp_path, variables)
-    wait_for(lambda: any("train/loss_ce" in run.data.metrics for run in runs().values()), first, 300)
+    wait_until(lambda: any("train/loss_ce" in run.data.metrics for run in runs().values()), first)
     first.send_signal(signal.SIGUSR1)
     assert first.wait(120) == (SCRIPTS[scheduler][1] if scheduler == "lsf" else 1)
     (killed,) = runs().values()

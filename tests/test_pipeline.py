@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import tarfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +20,18 @@ from hands.layout import RawDataset
 from hands.lmdb_files import environment as lmdb_environment
 from hands.manifest import read_manifest
 from hands.tracking import ROOT
-from tests.project import EXPERIMENT, TINY_RECIPE, arguments, command, environment, invoke, new_store, track_to
+from tests.project import (
+    EXPERIMENT,
+    TINY_RECIPE,
+    arguments,
+    command,
+    environment,
+    invoke,
+    living,
+    new_store,
+    track_to,
+    wait_until,
+)
 
 STEPS = [
     "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
@@ -281,7 +291,14 @@ def test_sigterm_ends_the_pipeline_and_its_step_as_killed(finished):
         recipe, cwd=ROOT, env=environment(finished.uri), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
-    wait_until(lambda: any("train/loss_ce" in run.data.metrics for run in new_runs(finished.client, known)), process)
+
+    def explain() -> str:
+        process.kill()
+        return process.communicate()[0]
+
+    wait_until(
+        lambda: any("train/loss_ce" in run.data.metrics for run in new_runs(finished.client, known)), process, explain
+    )
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -289,40 +306,11 @@ def test_sigterm_ends_the_pipeline_and_its_step_as_killed(finished):
     assert {(run.info.run_name, run.info.status) for run in new_runs(finished.client, known)} == {
         ("main", "KILLED"), ("phase1", "KILLED")
     }  # fmt: skip
-    assert not living(process.pid), "processes remain"
+    wait_until(lambda: not living(process.pid), seconds=10)
 
 
 def new_runs(client: MlflowClient, known: set[str]) -> list[Run]:
     return [run for run in runs(client) if run.info.run_id not in known]
-
-
-def wait_until(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 180
-    while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise AssertionError(process.communicate()[0])
-        time.sleep(0.5)
-
-
-def living(session: int) -> list[str]:
-    """Processes of a session that still run, after those that are about to end have had a moment."""
-    deadline = time.monotonic() + 10
-    while (found := _of_session(session)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return found
-
-
-def _of_session(session: int) -> list[str]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, of_session = stat.read_text().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue
-        if int(of_session) == session and state != "Z":
-            found.append(stat.with_name("cmdline").read_text().replace("\0", " "))
-    return found
 
 
 def test_json_artifacts_are_json(finished):

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from PIL import Image
 
 from hands.packed import PackedSet
 from hands.tracking.outbox import Outbox
-from tests.project import EXPERIMENT, arguments, command, environment, newest_run
+from tests.project import EXPERIMENT, arguments, command, environment, newest_run, wait_until
 
 EPOCHS = 12
 PATIENCE_S = 240
@@ -47,7 +46,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self.answers, lambda: (self.folder / "log").read_text())
+        wait_until(self.answers, self.process, (self.folder / "log").read_text)
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=1):
@@ -59,13 +58,6 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
-
-
-def wait_until(condition, explain=lambda: "") -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, explain()
-        time.sleep(0.1)
 
 
 @pytest.fixture

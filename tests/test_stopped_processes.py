@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.project import ROOT, arguments, command, environment, new_store, newest_run
+from tests.project import ROOT, arguments, command, environment, new_store, newest_run, wait_until
 
 
 @pytest.mark.slow
@@ -27,10 +26,7 @@ def test_a_signal_to_one_process_stops_all(rank, tmp_path, tiny_packed, logged, 
         return subprocess.Popen(words, cwd=ROOT, env=environment(uri, OMP_NUM_THREADS="1"), start_new_session=True)
 
     process = start("")
-    deadline = time.monotonic() + 300
-    while not (newest := client.search_runs([1])) or "train/loss_ce" not in newest[0].data.metrics:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: any("train/loss_ce" in run.data.metrics for run in client.search_runs([1])), process)
     (other,) = psutil.Process(process.pid).children()
     os.kill(other.pid if rank else process.pid, signal.SIGUSR1)
     assert process.wait(60) == 130

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 
 import mlflow
 import psutil
@@ -13,7 +12,7 @@ from mlflow import MlflowClient
 
 from entrypoints import killed
 from hands.tracking import PROCESS_TAG
-from tests.project import ROOT, environment, mlflow_run, new_store
+from tests.project import ROOT, environment, living, mlflow_run, new_store, wait_until
 
 TRAINING, IMPORTING = "while it trains", "while it imports"
 
@@ -133,21 +132,3 @@ def is_entry_point(process: psutil.Process) -> bool:
     except psutil.Error:
         return False
     return "-m" in words and "entrypoints.phase1" in words
-
-
-def living(session: int) -> list[psutil.Process]:
-    def belongs(process: psutil.Process) -> bool:
-        try:
-            return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
-        except (psutil.Error, ProcessLookupError):
-            return False
-
-    return [process for process in psutil.process_iter() if belongs(process)]
-
-
-def wait_until(met: Callable[[], bool], process: psutil.Process | None = None) -> None:
-    deadline = time.monotonic() + 120
-    while not met():
-        assert process is None or process.poll() is None, "mlflow run has ended"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
