@@ -27,9 +27,11 @@ def launcher():
 
 
 @pytest.fixture
-def run_id(store) -> str:
+def run_id(store):
     with mlflow.start_run(tags={PROCESS_TAG: "an entry point"}) as run:
-        return run.info.run_id
+        pass
+    yield run.info.run_id
+    store.set_terminated(run.info.run_id)  # other tests share the store
 
 
 def state(client: MlflowClient, run_id: str) -> str:
@@ -87,7 +89,8 @@ def to_entry_point(mlflow_process: psutil.Process, entry_point: psutil.Process, 
 @pytest.mark.parametrize(
     ("send", "number", "when"),
     [
-        (to_mlflow_run, signal.SIGTERM, TRAINING),
+        (to_mlflow_run, signal.SIGTERM, IMPORTING),
+        pytest.param(to_mlflow_run, signal.SIGTERM, TRAINING, marks=pytest.mark.slow),
         pytest.param(to_mlflow_run, signal.SIGKILL, TRAINING, marks=pytest.mark.slow),
         pytest.param(to_all, signal.SIGINT, TRAINING, marks=pytest.mark.slow),
         pytest.param(to_all, signal.SIGTERM, TRAINING, marks=pytest.mark.slow),

@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.multimedia import compress_image_size
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 from PIL import Image
 
 from hands.errors import InvalidInput
@@ -92,12 +96,23 @@ class Outbox:
 
     def _send_picture(self, path: Path) -> None:
         epoch, key = _epoch_of(path), path.stem.split("-", 2)[2]
-        sent = MlflowClient().list_artifacts(self.run_id, "images")
-        # MLflow writes a picture, then its thumbnail
-        if any(item.path.startswith(f"images/{key}+step+{epoch}+") and item.path.endswith(".webp") for item in sent):
-            return
+        items = MlflowClient().list_artifacts(self.run_id, "images")
+        sent = [Path(item.path) for item in items if item.path.startswith(f"images/{key}+step+{epoch}+")]
         with Image.open(path) as picture:
-            MlflowClient().log_image(self.run_id, picture, key=key, step=epoch)
+            if not sent:
+                MlflowClient().log_image(self.run_id, picture, key=key, step=epoch)
+                return
+            # MLflow writes a picture, then its thumbnail, then a tag
+            if not any(file.suffix == ".webp" for file in sent):
+                self._send_again(path, compress_image_size(picture), sent[0].stem)
+        MlflowClient().set_tag(self.run_id, MLFLOW_LOGGED_IMAGES, True)
+
+    def _send_again(self, path: Path, thumbnail: Image.Image, name: str) -> None:
+        """Over what a broken connection has left, under the name that MLflow gave it."""
+        with TemporaryDirectory() as folder:
+            shutil.copy(path, Path(folder) / f"{name}.png")
+            thumbnail.save(Path(folder) / f"{name}+compressed.webp")
+            MlflowClient().log_artifacts(self.run_id, folder, "images")
 
 
 def _epoch_of(path: Path) -> int:
