@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+from hands.signals import STOP_SIGNALS
+
 STOPPED = 130  # exit code
 
 

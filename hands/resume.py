@@ -15,6 +15,7 @@ import torch
 
 from hands.errors import InvalidInput
 from hands.locks import hold
+from hands.signals import STOP_SIGNALS
 
 FORMAT = 1
 FILE, LOCK = "last.pt", ".lock"
@@ -123,8 +124,6 @@ class StopSignals:
     Once one was noted, further ones are ignored to the end of the process: they must not disturb the ending of its run.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-
     def __init__(self, active: bool):
         self.active = active
         self.received = None
@@ -132,7 +131,7 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         if self.active:
-            self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
         return self
 
     def __exit__(self, kind, error, trace) -> None:

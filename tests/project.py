@@ -20,9 +20,9 @@ from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from entrypoints.stopping import STOP_SIGNALS
 from hands.discriminator import Discriminator
 from hands.networks import HandsNetwork, network_spec
+from hands.signals import STOP_SIGNALS
 from hands.tracking import ROOT
 from hands.tracking.models import log_network
 

@@ -18,7 +18,8 @@ from hands.packed import PackedSet
 from hands.phase1 import Phase1Config, Phase1Data, fit_phase1
 from hands.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
 from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
-from hands.resume import FILE, Stopped, StopSignals, TrainingCheckpoint
+from hands.resume import FILE, Stopped, TrainingCheckpoint
+from hands.signals import STOP_SIGNALS
 from hands.training import ScheduleConfig
 from tests.test_phases import ONES, one_process, small_network
 
@@ -153,7 +154,7 @@ def test_a_finished_fit_goes_straight_to_its_end(tiny_packed, tmp_path, dies):
         assert torch.equal(value, again[0].state_dict()[key])
 
 
-@pytest.mark.parametrize("number", StopSignals.SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(number, tiny_packed, tmp_path, monkeypatch):
     update = Learner.update
 
@@ -162,7 +163,7 @@ def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(number, tiny_packed, t
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(Learner, "update", update_and_signal)
-    before = {other: signal.getsignal(other) for other in StopSignals.SIGNALS}
+    before = {other: signal.getsignal(other) for other in STOP_SIGNALS}
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
     try:
         with pytest.raises(Stopped, match=number.name):
@@ -175,9 +176,9 @@ def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(number, tiny_packed, t
 
 
 def test_signals_do_what_they_did_after_a_fit_without_any(tiny_packed, tmp_path):
-    before = [signal.getsignal(number) for number in StopSignals.SIGNALS]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     run_init(tiny_packed, Notebook(), TrainingCheckpoint(tmp_path / "run", NEVER, "same"))
-    assert [signal.getsignal(number) for number in StopSignals.SIGNALS] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 
 import sweeps.trial
 from entrypoints import phase2_init, phase2_paired
+from hands.signals import STOP_SIGNALS
 from hands.tracking import FAILURE_TAG
 from hands.tracking.steps import outputs
-from sweeps.interruption import STOP_SIGNALS
 from sweeps.reconciliation import end_dead_runs
 from sweeps.report import report
 from sweeps.study import PRUNED_TAG, RUN_ID, next_move
