@@ -1,13 +1,19 @@
-"""Pictures and labels to file bytes, by Pillow."""
+"""Pictures and labels to file bytes."""
 
 import io
-import zlib
 
+import cv2
 import numpy as np
 from PIL import Image
 
 JPEG_QUALITY = 92
-PNG_LEVEL = 1  # labels compress well at any level; this is the fast one
+# Labels are flat areas: rows without a filter, of which zlib's fastest level finds the runs. Pillow, which tries five filters
+# on every row and takes no other order, needs three to four times as long for files 1.6 times as large.
+LABEL_PNG = (
+    cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE,
+    cv2.IMWRITE_PNG_COMPRESSION, 1,
+    cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE,
+)  # fmt: skip
 
 
 def encode_swapped_jpeg(image: np.ndarray) -> bytes:
@@ -19,7 +25,5 @@ def encode_swapped_jpeg(image: np.ndarray) -> bytes:
 
 def encode_labels(labels: np.ndarray) -> bytes:
     """PNG with three equal channels of (H, W) uint8 labels."""
-    encoded = io.BytesIO()
-    picture = Image.fromarray(np.repeat(labels[..., None], 3, axis=2))
-    picture.save(encoded, "PNG", compress_level=PNG_LEVEL, compress_type=zlib.Z_RLE)  # flat areas: runs are all there is
-    return encoded.getvalue()
+    _, encoded = cv2.imencode(".png", cv2.merge([labels] * 3), LABEL_PNG)
+    return encoded.tobytes()
