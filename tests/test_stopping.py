@@ -41,8 +41,15 @@ def state(client: MlflowClient, run_id: str) -> str:
 def test_what_the_launcher_writes_over_killed_is_put_right(store, run_id, launcher, monkeypatch):
     """While the launcher goes on, as a script does that calls mlflow.projects.run."""
     store.set_terminated(run_id, "KILLED")
-    asked = iter([lambda: None, lambda: store.set_terminated(run_id, "FAILED")])
-    monkeypatch.setattr(killed.select, "select", lambda *arguments: (next(asked)(), [])[::-1])
+    waits = []
+
+    def wait(*arguments):
+        waits.append(arguments)
+        if len(waits) == 2:
+            store.set_terminated(run_id, "FAILED")
+        return [], [], []
+
+    monkeypatch.setattr(killed.select, "select", wait)
     killed.main(run_id, launcher.descriptor)
     assert state(store, run_id) == "KILLED"
     assert launcher.poll() is None
