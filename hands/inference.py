@@ -11,17 +11,15 @@ from tqdm import tqdm
 from hands.augment import centre
 from hands.batches import RecordReader, Shard
 from hands.errors import InvalidInput
+from hands.losses import hand_rows
 from hands.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
-from hands.parts import HANDS, NUM_CLASSES
 
 Autocast = Callable[[], AbstractContextManager]
 
 
 def labels_of(logits: torch.Tensor) -> torch.Tensor:
     """The most probable part of each pixel and hand: logits (N, 34, S, S) to labels (N, 2, S, S) uint8."""
-    n, _, height, width = logits.shape
-    rows = logits.permute(0, 2, 3, 1).reshape(n, height, width, len(HANDS), NUM_CLASSES)
-    return rows.max(dim=4).indices.to(torch.uint8).permute(0, 3, 1, 2)  # argmax takes twice as long on a CPU
+    return hand_rows(logits).max(dim=4).indices.to(torch.uint8).permute(0, 3, 1, 2)  # argmax takes twice as long on a CPU
 
 
 def predict_subset(

@@ -40,6 +40,11 @@ def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor
     return at_least_float32(rows), labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
 
 
+def hand_rows(logits: torch.Tensor) -> torch.Tensor:
+    """Logits (N, 34, S, S) as (N, S, S, 2, 17) in the same memory."""
+    return logits.permute(0, 2, 3, 1).unflatten(3, (len(HANDS), NUM_CLASSES))
+
+
 def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     r"""Class-weighted cross-entropy, summed over both hands.
 
@@ -138,7 +143,7 @@ def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
 
     D sees what it sees of real labels (so it judges shape, not softness), and yet teaches the network.
     """
-    rows = _hand_rows(logits)
+    rows = at_least_float32(hand_rows(logits))
     hard = _one_hot_rows(rows.detach().max(dim=4, keepdim=True).indices, rows.dtype)  # argmax takes twice as long
     if rows.requires_grad:
         hard = _WithGradientTo.apply(hard, rows.softmax(dim=4))
@@ -159,12 +164,7 @@ class _WithGradientTo(torch.autograd.Function):
 
 def softmax_map(logits: torch.Tensor) -> torch.Tensor:
     """Softmax probabilities of each hand (N, 34, S, S): the alternative input of D."""
-    return _as_map(_hand_rows(logits).softmax(dim=4))
-
-
-def _hand_rows(logits: torch.Tensor) -> torch.Tensor:
-    """Logits (N, 34, S, S) as (N, S, S, 2, 17) in float32 or better."""
-    return at_least_float32(logits.permute(0, 2, 3, 1).unflatten(3, (len(HANDS), NUM_CLASSES)))
+    return _as_map(at_least_float32(hand_rows(logits)).softmax(dim=4))
 
 
 def _one_hot_rows(indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

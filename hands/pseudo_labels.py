@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from hands.parts import HANDS, NUM_CLASSES
+from hands.losses import hand_rows
 
 
 def pseudo_labels(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,8 +22,7 @@ def pseudo_labels(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         labels (N, 2, S, S) int64 and confidence (N,) float32 in (1/17, 1].
     """
     height, width = logits.shape[2:]
-    own = logits.to(torch.float32, copy=True)  # changed in place below
-    rows = own.permute(0, 2, 3, 1).unflatten(3, (len(HANDS), NUM_CLASSES))  # (N, S, S, 2, 17), as they lie
+    rows = hand_rows(logits.to(torch.float32, copy=True))  # a copy, changed in place below
     top, labels = rows.max(dim=4)
     largest = 1 / rows.sub_(top.unsqueeze(4)).exp_().sum(dim=4)  # the largest of the softmax
     largest, labels = largest.permute(0, 3, 1, 2), labels.permute(0, 3, 1, 2)
