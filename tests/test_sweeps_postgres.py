@@ -80,7 +80,6 @@ def test_killed_workers_trial_is_retried_once_by_another(postgres, tiny_packed, 
     assert retries[0].params == (victim.params or retries[0].params)
     assert retries[0].user_attrs["worker"] != victim.user_attrs["worker"]
     assert [trial.state for trial in trials].count(TrialState.COMPLETE) == 3
-    assert len({trial.user_attrs["worker"] for trial in trials}) >= 2
 
     experiment = store.get_experiment_by_name("tests").experiment_id
     run = store.search_runs([experiment], "tags.`hands.study` = 'killed' and attributes.run_name = 'sweep'")[0]
