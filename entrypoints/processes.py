@@ -46,7 +46,8 @@ def declared(entry_point: str) -> dict[str, str | None]:
 
 def start_server() -> None:
     """Begins importing what steps need, while the caller goes on."""
-    _server.set_forkserver_preload(["entrypoints.training", "hands.synthetic.dataset"])
+    database = "mlflow.store.tracking.sqlalchemy_store"  # MLflow imports it with the first request to one
+    _server.set_forkserver_preload(["entrypoints.training", "hands.synthetic.dataset", database])
     multiprocessing.forkserver.ensure_running()
 
 
