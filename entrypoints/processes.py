@@ -1,7 +1,7 @@
 """Steps of a pipeline, each in a process of its own.
 
-`mlflow.projects.run` would start a Python for every step; importing torch, mlflow and the rest takes most of a minute of
-a short step on a small machine. Here a fork server imports them once and every step is forked from it, runs
+`mlflow.projects.run` would start a Python for every step; importing torch, mlflow and the rest takes longer than many a
+short step's work (docs/performance.md, Start). Here a fork server imports them once and every step is forked from it, runs
 `python -m entrypoints.<name>` in its own run, and ends like any process.
 """
 
