@@ -22,13 +22,13 @@ def centre(records: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor
         size: side S of the crop, S <= P.
 
     Returns:
-        images (N, 3, S, S) float32 in [0, 1] and labels (N, 2, S, S) int64; an absent one has 0 channels.
+        images (N, 3, S, S) float32 in [0, 1] and labels (N, 2, S, S) uint8, a view; an absent one has 0 channels.
     """
     start = (records.shape[-1] - size) // 2
     crops = records[..., start : start + size, start : start + size]
     n_image = 0 if records.shape[1] == 2 else 3
     images = crops[:, :n_image].float().div_(255)
-    return images.contiguous(memory_format=torch.channels_last), crops[:, n_image:].long()
+    return images.contiguous(memory_format=torch.channels_last), crops[:, n_image:]
 
 
 def augment(

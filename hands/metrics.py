@@ -29,14 +29,17 @@ def confusion_matrices(predicted: torch.Tensor, labels: torch.Tensor) -> torch.T
     n = labels.shape[0]
     cells = NUM_CLASSES * NUM_CLASSES
     image_hand = torch.arange(n * len(HANDS), device=labels.device).view(n, len(HANDS), 1, 1)
-    index = image_hand * cells + labels.long() * NUM_CLASSES + predicted.long()
+    index = labels.long() * NUM_CLASSES
+    index += predicted
+    index += image_hand * cells
     counts = torch.bincount(index.flatten(), minlength=n * len(HANDS) * cells)
     return counts.view(n, len(HANDS), NUM_CLASSES, NUM_CLASSES)
 
 
 def overlap_confusion(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Like confusion_matrices summed over the batch, only over pixels where both ground-truth hands are: (2, 17, 17)."""
-    both = (labels > 0).all(dim=1)
+    present = labels > 0
+    both = present[:, 0] & present[:, 1]
     hand = torch.arange(len(HANDS), device=labels.device).view(len(HANDS), 1)
     truth = labels.transpose(0, 1)[:, both].long()
     index = (hand * NUM_CLASSES + truth) * NUM_CLASSES + predicted.transpose(0, 1)[:, both].long()

@@ -79,12 +79,12 @@ class SubmissionWriter:
         """
         if labels.ndim != 4 or labels.shape[:2] != (len(paths), len(HANDS)) or labels.dtype != torch.uint8:
             raise ValueError(f"labels must be uint8 ({len(paths)}, 2, S, S), got {labels.dtype} {tuple(labels.shape)}")
-        if labels.numel() and int(labels.max()) >= NUM_CLASSES:
-            raise ValueError(f"labels must be below {NUM_CLASSES}, got {int(labels.max())}")
+        pictures = labels.numpy().copy()  # the caller may reuse its tensor while threads encode
+        if pictures.size and pictures.max() >= NUM_CLASSES:
+            raise ValueError(f"labels must be below {NUM_CLASSES}, got {pictures.max()}")
         for path in paths:
             self._check_path(path)
             self._paths[path] = None
-        pictures = labels.numpy().copy()  # the caller may reuse its tensor while threads encode
         for start in range(0, len(paths), _CHUNK):
             part = list(paths[start : start + _CHUNK])
             self._encoding.append((part, self._threads.submit(_encode, pictures[start : start + _CHUNK])))

@@ -57,18 +57,21 @@ def test_without_movement_it_is_the_centre(still, size: int):
 def test_centre_is_the_middle_of_the_record():
     records = random_records(2)
     images, labels = centre(records, SIZE)
-    assert images.dtype == torch.float32 and labels.dtype == torch.int64
+    assert images.dtype == torch.float32 and labels.dtype == torch.uint8
     torch.testing.assert_close(images * 255, records[:, :3, 8:72, 8:72].float())
-    assert torch.equal(labels, records[:, 3:, 8:72, 8:72].long())
+    assert torch.equal(labels, records[:, 3:, 8:72, 8:72])
     assert images.min() >= 0 and images.max() <= 1
 
 
-@pytest.mark.parametrize("crop", [centre, lambda records, size: augment(records, size, seeded_generator(1), ALONE)])
+@pytest.mark.parametrize(
+    ("crop", "kind"),
+    [(centre, torch.uint8), (lambda records, size: augment(records, size, seeded_generator(1), ALONE), torch.int64)],
+)
 @pytest.mark.parametrize(("channels", "image_channels", "hands"), [(5, 3, 2), (3, 3, 0), (2, 0, 2)])
-def test_what_a_record_lacks_has_no_channels(crop, channels: int, image_channels: int, hands: int):
+def test_what_a_record_lacks_has_no_channels(crop, kind: torch.dtype, channels: int, image_channels: int, hands: int):
     images, labels = crop(random_records(2, channels), SIZE)
     assert images.shape == (2, image_channels, SIZE, SIZE) and images.dtype == torch.float32
-    assert labels.shape == (2, hands, SIZE, SIZE) and labels.dtype == torch.int64
+    assert labels.shape == (2, hands, SIZE, SIZE) and labels.dtype == kind
 
 
 def test_a_flip_mirrors_and_swaps_the_hands(still, monkeypatch: pytest.MonkeyPatch):
