@@ -22,6 +22,11 @@ def at_least_float32(values: torch.Tensor) -> torch.Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+def hand_rows(logits: torch.Tensor) -> torch.Tensor:
+    """Logits (N, 34, S, S) as (N, S, S, 2, 17) in the same memory."""
+    return logits.permute(0, 2, 3, 1).unflatten(3, (len(HANDS), NUM_CLASSES))
+
+
 def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits as rows (N*S*S, 2, 17) in float32 or better and targets (N*S*S, 2).
 
@@ -36,13 +41,7 @@ def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor
             f"got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}; "
             f"expected (N, {NUM_CHANNELS}, S, S) and (N, {len(HANDS)}, S, S)"
         )
-    rows = logits.permute(0, 2, 3, 1).reshape(-1, len(HANDS), NUM_CLASSES)
-    return at_least_float32(rows), labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
-
-
-def hand_rows(logits: torch.Tensor) -> torch.Tensor:
-    """Logits (N, 34, S, S) as (N, S, S, 2, 17) in the same memory."""
-    return logits.permute(0, 2, 3, 1).unflatten(3, (len(HANDS), NUM_CLASSES))
+    return at_least_float32(hand_rows(logits).flatten(0, 2)), labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
 
 
 def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
