@@ -19,6 +19,7 @@ import mlflow
 import yaml
 
 from hands.errors import InvalidInput
+from hands.signals import stop_signals_held
 from hands.tracking import ROOT
 from hands.tracking.steps import (
     adopt_step_run,
@@ -57,8 +58,9 @@ def call(function: Callable[..., Result], *arguments: object) -> Result:
     A caller that is told to stop ends the call with it.
     """
     with ProcessPoolExecutor(1, mp_context=_server) as pool:
-        called = pool.submit(function, *arguments)
         try:
+            with stop_signals_held():
+                called = pool.submit(function, *arguments)
             return called.result()
         except BaseException:
             for process in multiprocessing.active_children():
@@ -96,7 +98,8 @@ def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) 
     }
     process = _server.Process(target=_run, args=(entry_point, arguments, environment))
     try:
-        process.start()
+        with stop_signals_held():
+            process.start()
         process.join()
     except BaseException:
         _stop(process)

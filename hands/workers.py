@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from hands.errors import InvalidInput
+from hands.signals import stop_signals_held
 
 _TASKS_AHEAD = 3  # per worker: bounds what waits in memory
 
@@ -31,7 +32,8 @@ def in_order(work: Callable[[Task], Result], tasks: Iterator[Task], workers: int
     waiting: deque = deque()
     try:
         for task in tasks:
-            waiting.append((task, pool.submit(work, task)))
+            with stop_signals_held():
+                waiting.append((task, pool.submit(work, task)))
             if len(waiting) > workers * _TASKS_AHEAD:
                 done, future = waiting.popleft()
                 yield done, future.result()

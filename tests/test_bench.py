@@ -3,11 +3,8 @@
 import json
 import math
 import mmap
-import multiprocessing
 import shutil
-import signal
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +14,6 @@ import torch
 
 from entrypoints import bench_lines, bench_steps
 from entrypoints.bench_lines import LINES, chosen_lines
-from entrypoints.processes import call, start_server
-from entrypoints.stopping import Terminated
 from hands.benchmark import growth, layouts, measure, prediction, reading, start
 from hands.benchmark.setting import BenchSetting, make_set
 from hands.benchmark.steps import flops_of, published_rows
@@ -301,25 +296,3 @@ def test_lines_are_taken_once_in_order():
 def test_refuses_settings(setting: BenchSetting, changes: dict, message: str):
     with pytest.raises(InvalidInput, match=message):
         replace(setting, **changes)
-
-
-def test_a_measurement_ends_when_the_benchmark_is_told_to_stop():
-    def stop(number, frame):
-        raise Terminated
-
-    def tell() -> None:
-        while not multiprocessing.active_children():
-            time.sleep(0.1)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
-
-    start_server()  # as the entry point does: who starts it first says what it imports, for later tests, too
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        threading.Thread(target=tell).start()
-        began = time.monotonic()
-        with pytest.raises(Terminated):
-            call(time.sleep, 240)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert time.monotonic() - began < 120
-    assert not multiprocessing.active_children()
