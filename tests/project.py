@@ -1,6 +1,7 @@
 """Runs entry points as MLproject does, against a tracking store of their own."""
 
 import importlib
+import itertools
 import os
 import shutil
 import signal
@@ -131,3 +132,16 @@ def log_toy(network: torch.nn.Module, name: str, size: int) -> str:
     """Logs a network in the active run; returns its URI."""
     model = mlflow.initialize_logged_model(name=name, source_run_id=mlflow.active_run().info.run_id, model_type="pyfunc")
     return log_network(network, name, size, model.model_id)
+
+
+class Clock:
+    """In the time module's place: a second passes with each look at it, and where a test says so."""
+
+    def __init__(self):
+        self._seconds = itertools.count()
+
+    def perf_counter(self) -> int:
+        return next(self._seconds)
+
+    def pass_second(self) -> None:
+        next(self._seconds)

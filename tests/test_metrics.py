@@ -55,12 +55,23 @@ def test_confusion_by_hand():
     assert torch.equal(confusion, expected)
 
 
-def test_confusion_takes_uint8_predictions():
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_confusion_takes_any_integers_and_leaves_them_alone(dtype: torch.dtype):
     """17 * 16 does not fit into eight bits."""
     labels = random_labels(2, 8, 0)
     predicted = random_labels(2, 8, 1)
-    assert torch.equal(confusion_matrices(predicted.byte(), labels.byte()), confusion_matrices(predicted, labels))
-    assert torch.equal(overlap_confusion(predicted.byte(), labels.byte()), overlap_confusion(predicted, labels))
+    like = predicted.to(dtype), labels.to(dtype)
+    assert torch.equal(confusion_matrices(*like), confusion_matrices(predicted, labels))
+    assert torch.equal(overlap_confusion(*like), overlap_confusion(predicted, labels))
+    assert torch.equal(like[0], predicted) and torch.equal(like[1], labels)
+
+
+def test_confusion_of_many_images():
+    """Cells beyond what 16 bits count."""
+    labels = random_labels(300, 2, 0)
+    predicted = random_labels(300, 2, 1)
+    single = [confusion_matrices(predicted[i : i + 1], labels[i : i + 1]) for i in range(300)]
+    assert torch.equal(confusion_matrices(predicted, labels), torch.cat(single))
 
 
 def test_part_iou_by_hand():
