@@ -32,6 +32,7 @@ def bench_setting(params: SimpleNamespace, folder: str) -> BenchSetting:
         eval_batch_size=params.eval_batch_size,
         steps=params.steps,
         rounds=params.rounds,
+        min_seconds=params.min_seconds,
         growth_frames=params.growth_frames,
         seed=params.seed,
         width=params.width,

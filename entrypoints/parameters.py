@@ -137,6 +137,7 @@ TYPES = {
     "lines": (TEXT, "lines of the benchmark to measure, with commas between"),
     "networks": (TEXT, "networks of line 5, with commas between; the first one is the other lines' too"),
     "rounds": (POSITIVE, "how often everything is measured; medians are reported"),
+    "min_seconds": (POSITIVE, "lines 1 to 5 are measured oftener where all rounds would take less than that"),
     "steps": (POSITIVE, "training steps of a round"),
     "growth_frames": (POSITIVE, "frames of the smallest set of line 6; the others have 4 and 16 times as many"),
     "compiled": (click.Choice(["auto", "true", "false"]), "measure torch.compile in line 5; auto: on an accelerator"),
@@ -177,8 +178,8 @@ SWEEP = (
     "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *ONE_DEVICE,
 )  # fmt: skip
 BENCH = (
-    "lines", "networks", "size", "batch_size", "eval_batch_size", "rounds", "steps", "growth_frames", "compiled", "published",
-    "seed", "width", "height", *ONE_DEVICE,
+    "lines", "networks", "size", "batch_size", "eval_batch_size", "rounds", "min_seconds", "steps", "growth_frames",
+    "compiled", "published", "seed", "width", "height", *ONE_DEVICE,
 )  # fmt: skip
 
 

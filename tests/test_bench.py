@@ -23,8 +23,8 @@ from tests.project import ENTRY_POINTS, Clock, invoke, newest_run
 
 DEVICE = DeviceConfig("cpu", "1", 1, "auto", "32-true", "auto", "disk")
 TINY = {
-    "size": 32, "batch_size": 2, "eval_batch_size": 4, "steps": 2, "rounds": 1, "growth_frames": 2, "seed": 0, "width": 64,
-    "height": 96,
+    "size": 32, "batch_size": 2, "eval_batch_size": 4, "steps": 2, "rounds": 1, "min_seconds": 1, "growth_frames": 2, "seed": 0,
+    "width": 64, "height": 96,
 }  # fmt: skip
 
 

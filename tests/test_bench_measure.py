@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hands.benchmark import measure, report
-from hands.benchmark.measure import Row, compare, rates_in_turn
+from hands.benchmark.measure import Extent, Row, compare, rates_in_turn
 from tests.project import Clock
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def test_rates_are_what_was_done_in_the_time_it_took(monkeypatch: pytest.MonkeyP
             clock.pass_second()
         return 8
 
-    rates = rates_in_turn({"slow": slow, "fast": lambda: 8}, 3, CPU, "test")
+    rates = rates_in_turn({"slow": slow, "fast": lambda: 8}, Extent(3, 0), CPU, "test")
     assert rates == {"slow": [2.0, 2.0, 2.0], "fast": [8.0, 8.0, 8.0]}
 
 
@@ -38,15 +38,25 @@ def test_rates_go_by_the_clock():
         time.sleep(0.04)
         return 8
 
-    (rate,) = rates_in_turn({"sleep": side}, 1, CPU, "test")["sleep"]
+    (rate,) = rates_in_turn({"sleep": side}, Extent(1, 0), CPU, "test")["sleep"]
     assert 0 < rate <= 200  # 8 in at least 40 ms
 
 
 def test_sides_take_turns_after_a_warm_up():
     calls = []
     sides = {name: lambda name=name: calls.append(name) or 1 for name in "ab"}
-    rates_in_turn(sides, 2, CPU, "test")
+    rates_in_turn(sides, Extent(2, 0), CPU, "test")
     assert calls == list("ababab")
+
+
+@pytest.mark.parametrize(("rounds", "min_seconds", "expected"), [(3, 6, 3), (3, 7, 4), (1, 0.5, 1)])
+def test_there_are_rounds_enough_to_fill_the_time(
+    rounds: int, min_seconds: float, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    """A round takes two seconds, one a side."""
+    monkeypatch.setattr(measure, "time", Clock())
+    rates = rates_in_turn({"a": lambda: 1, "b": lambda: 1}, Extent(rounds, min_seconds), CPU, "test")
+    assert [len(values) for values in rates.values()] == [expected, expected]
 
 
 def test_ratio_is_the_median_of_the_rounds_ratios():

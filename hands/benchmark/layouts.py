@@ -30,7 +30,7 @@ def layout_rows(setting: BenchSetting, network: str) -> list[Row]:
     if setting.compiled:
         sides |= _compiled_sides(setting, network, auto_precision, auto_layout)
     device = create_fabric(setting.device).device
-    rates = rates_in_turn(sides, setting.rounds, device, f"5 layouts of {network}")
+    rates = rates_in_turn(sides, setting.extent, device, f"5 layouts of {network}")
     rows = []
     for side in sides:
         purpose, _, _ = side.partition(", ")

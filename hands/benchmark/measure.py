@@ -1,5 +1,6 @@
 """Rates of several things measured in turn, and the rows that compare them."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -9,6 +10,14 @@ import torch
 from tqdm import tqdm
 
 Side = Callable[[], int]  # does its work once; returns how much it was: frames, images, masks
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How long is measured: `rounds` rounds, and more where they would not fill `min_seconds`."""
+
+    rounds: int
+    min_seconds: float
 
 
 @dataclass(frozen=True)
@@ -69,19 +78,24 @@ def seconds_of(side: Side, device: torch.device) -> tuple[int, float]:
     return amount, start.elapsed_time(end) / 1000
 
 
-def rates_in_turn(sides: dict[str, Side], rounds: int, device: torch.device, title: str) -> dict[str, list[float]]:
+def rates_in_turn(sides: dict[str, Side], extent: Extent, device: torch.device, title: str) -> dict[str, list[float]]:
     """Units a second of every side in every round.
 
-    Each side runs once unmeasured, then all of them in turn, `rounds` times, so that what else the machine does meets
-    them alike.
+    Each side runs once, which only tells how many rounds there will be, then all of them in turn, so that what else the
+    machine does meets them alike.
     """
     rates = {name: [] for name in sides}
-    with tqdm(total=(rounds + 1) * len(sides), desc=title, unit="run", mininterval=1) as progress:
-        for number in range(rounds + 1):
+    with tqdm(total=(extent.rounds + 1) * len(sides), desc=title, unit="run", mininterval=1) as progress:
+        first = 0.0
+        for side in sides.values():
+            first += seconds_of(side, device)[1]
+            progress.update()
+        rounds = max(extent.rounds, math.ceil(extent.min_seconds / first))
+        progress.total = (rounds + 1) * len(sides)
+        for _ in range(rounds):
             for name, side in sides.items():
                 amount, seconds = seconds_of(side, device)
-                if number:
-                    rates[name].append(amount / seconds)
+                rates[name].append(amount / seconds)
                 progress.update()
     return rates
 

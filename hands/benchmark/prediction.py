@@ -43,7 +43,7 @@ def evaluation_rows(setting: BenchSetting) -> list[Row]:
         return n
 
     sides = {"evaluate": evaluate, "bare": bare_forward(network, fabric, batch_size, setting.size, n)}
-    rates = rates_in_turn(sides, setting.rounds, fabric.device, "3 evaluation")
+    rates = rates_in_turn(sides, setting.extent, fabric.device, "3 evaluation")
     on = setting.on(fabric, batch_size)
     return [compare(3, "evaluation", "images/s", rates["evaluate"], "bare forward", rates["bare"], EVALUATION_GOAL, on)]
 
@@ -67,7 +67,7 @@ def prediction_rows(setting: BenchSetting) -> list[Row]:
         return n
 
     sides = {"predict": predict, "write": write, "bare": bare_forward(network, fabric, batch_size, setting.size, n)}
-    rates = rates_in_turn(sides, setting.rounds, fabric.device, "4 prediction")
+    rates = rates_in_turn(sides, setting.extent, fabric.device, "4 prediction")
     masks = {name: [2 * rate for rate in rates[name]] for name in ("write", "bare")}
     on = setting.on(fabric, batch_size)
     return [

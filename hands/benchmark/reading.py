@@ -82,7 +82,7 @@ def reading_rows(setting: BenchSetting) -> list[Row]:
         return sum(len(augment(records, setting.size, seeded_generator(step), ONE_PROCESS)[0]) for step, records in batches)
 
     sides = {"conventional": conventional, "packed": packed, "augmented": augmented}
-    rates = rates_in_turn(sides, setting.rounds, fabric.device, "1 reading")
+    rates = rates_in_turn(sides, setting.extent, fabric.device, "1 reading")
     pool.shutdown()
     sizes = f"{setting.width}x{setting.height} to {setting.size}x{setting.size}"
     on = f"{sizes}, batch {BATCH_SIZE}, {setting.device.data_residency}"

@@ -12,6 +12,7 @@ from lightning.fabric import Fabric
 
 from hands.augment import augment
 from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
+from hands.benchmark.measure import Extent
 from hands.devices import DeviceConfig, create_fabric, prepared_network, resolve_memory_format
 from hands.errors import InvalidInput
 from hands.layout import RawDataset
@@ -39,7 +40,7 @@ class BenchSetting:
         size: side of the crops in pixels, a multiple of 32.
         batch_size: images of a training step, >= 2; eval_batch_size: of a forward pass.
         steps: training steps of an epoch, and so of a round.
-        rounds: how often everything is measured.
+        rounds: how often everything is measured; lines 1 to 5 oftener where that takes less than min_seconds.
         growth_frames: frames of the smallest set of line 6.
         seed: of the synthetic set, order and weights.
         width, height: of the pictures in pixels.
@@ -54,6 +55,7 @@ class BenchSetting:
     eval_batch_size: int
     steps: int
     rounds: int
+    min_seconds: int
     growth_frames: int
     seed: int
     width: int
@@ -74,6 +76,10 @@ class BenchSetting:
     @property
     def network(self) -> str:
         return self.networks[0]
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(self.rounds, self.min_seconds)
 
     @property
     def raw(self) -> str:

@@ -53,7 +53,7 @@ def step_rows(steps: Iterator[MeasuredStep], setting: BenchSetting) -> list[Row]
     rows = []
     for step in steps:
         sides = {"loop": step.loop, "bare": step.bare, "alone": step.alone}
-        rates = rates_in_turn(sides, setting.rounds, fabric.device, f"2 {step.name}")
+        rates = rates_in_turn(sides, setting.extent, fabric.device, f"2 {step.name}")
         rows += [
             compare(2, f"{step.name} loop", "images/s", rates["loop"], "its networks alone", rates["bare"], GOAL, on),
             compare(2, f"{step.name} loop, beside", "images/s", rates["loop"], "segmentation network alone", rates["alone"],
@@ -70,7 +70,7 @@ def published_rows(steps: Iterator[MeasuredStep], setting: BenchSetting, network
     rows, seconds = [], 0.0
     for step in steps:
         sides = {"loop": step.loop, "product": large_product(fabric)}
-        rates = rates_in_turn(sides, setting.rounds, fabric.device, f"published {step.name}")
+        rates = rates_in_turn(sides, setting.extent, fabric.device, f"published {step.name}")
         flops = flops_of(step.train) / step.images
         reached = [rate * flops / 1e12 for rate in rates["loop"]]
         peak = [rate / 1e12 for rate in rates["product"]]
