@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,17 +54,24 @@ def arguments(entry_point: str, **overrides: object) -> list[str]:
     return [f"--{name}={value}" for name, value in (values | overrides).items()]
 
 
-def invoke(entry_point: str, **overrides: object) -> Result:
-    """Runs an entry point in this process, as its command line does."""
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """What is done with STOP_SIGNALS afterwards is what was done before."""
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    recipe = entry_point in ("main", "dryrun", "full")
-    main = importlib.import_module("entrypoints.pipeline" if recipe else f"entrypoints.{entry_point}").main
-    options = [f"--recipe={entry_point}"] * recipe
     try:
-        return CliRunner().invoke(main, options + arguments(entry_point, **overrides))
+        yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def invoke(entry_point: str, **overrides: object) -> Result:
+    """Runs an entry point in this process, as its command line does."""
+    recipe = entry_point in ("main", "dryrun", "full")
+    main = importlib.import_module("entrypoints.pipeline" if recipe else f"entrypoints.{entry_point}").main
+    options = [f"--recipe={entry_point}"] * recipe
+    with handlers_kept():
+        return CliRunner().invoke(main, options + arguments(entry_point, **overrides))
 
 
 def newest_run(client: MlflowClient) -> Run:

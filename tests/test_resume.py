@@ -21,6 +21,7 @@ from hands.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2
 from hands.resume import FILE, Stopped, TrainingCheckpoint
 from hands.signals import STOP_SIGNALS
 from hands.training import ScheduleConfig
+from tests.project import handlers_kept
 from tests.test_phases import ONES, one_process, small_network
 
 SCHEDULE = ScheduleConfig(seed=3, epochs=3, batch_size=4, lr=5e-3, lr_schedule="cosine", ema_decay=0.9, eval_every=2)
@@ -163,15 +164,11 @@ def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(number, tiny_packed, t
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(Learner, "update", update_and_signal)
-    before = {other: signal.getsignal(other) for other in STOP_SIGNALS}
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
-    try:
+    with handlers_kept():
         with pytest.raises(Stopped, match=number.name):
             run_init(tiny_packed, Notebook(), checkpoint)
         os.kill(os.getpid(), number)  # changes nothing: the process is ending
-    finally:
-        for other, handler in before.items():
-            signal.signal(other, handler)
     assert checkpoint.load()["step"] == 1
 
 

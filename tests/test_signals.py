@@ -13,15 +13,14 @@ from entrypoints.processes import call, run_step, start_server
 from entrypoints.stopping import Terminated, terminate_on_signals
 from hands.signals import STOP_SIGNALS, stop_signals_held
 from hands.workers import in_order
+from tests.project import handlers_kept
 
 
 @pytest.fixture(autouse=True)
 def terminated_by_signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    terminate_on_signals()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with handlers_kept():
+        terminate_on_signals()
+        yield
 
 
 @pytest.fixture

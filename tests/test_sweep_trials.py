@@ -13,7 +13,6 @@ from optuna.trial import TrialState
 
 import sweeps.trial
 from entrypoints import phase2_init, phase2_paired
-from hands.signals import STOP_SIGNALS
 from hands.tracking import FAILURE_TAG
 from hands.tracking.steps import outputs
 from sweeps.reconciliation import end_dead_runs
@@ -21,7 +20,7 @@ from sweeps.report import report
 from sweeps.study import PRUNED_TAG, RUN_ID, next_move
 from sweeps.winner import read_winner
 from sweeps.worker import take_trials
-from tests.project import arguments
+from tests.project import arguments, handlers_kept
 from tests.sweeping import children, prepare, sweep_params
 
 
@@ -42,10 +41,8 @@ def sweep_run(store):
 
 @pytest.fixture(autouse=True)
 def default_signals():
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with handlers_kept():
+        yield
 
 
 def outside_of_run(function, *arguments):
