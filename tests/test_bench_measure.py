@@ -31,6 +31,8 @@ def test_rates_are_what_was_done_in_the_time_it_took(monkeypatch: pytest.MonkeyP
 
     rates = rates_in_turn({"slow": slow, "fast": lambda: 8}, Extent(3, 0), CPU, "test")
     assert rates == {"slow": [2.0, 2.0, 2.0], "fast": [8.0, 8.0, 8.0]}
+    row = compare(1, "fast", "things/s", rates["fast"], "slow", rates["slow"], 2.0, "a clock")
+    assert row.ratio == 4 and row.reached
 
 
 def test_rates_go_by_the_clock():

@@ -81,8 +81,8 @@ def seconds_of(side: Side, device: torch.device) -> tuple[int, float]:
 def rates_in_turn(sides: dict[str, Side], extent: Extent, device: torch.device, title: str) -> dict[str, list[float]]:
     """Units a second of every side in every round.
 
-    Each side runs once, which only tells how many rounds there will be, then all of them in turn, so that what else the
-    machine does meets them alike.
+    Each side runs once to warm up, which also tells how many rounds fill the time, then all of them in turn, so that what
+    else the machine does meets them alike.
     """
     rates = {name: [] for name in sides}
     with tqdm(total=(extent.rounds + 1) * len(sides), desc=title, unit="run", mininterval=1) as progress:
