@@ -1,5 +1,5 @@
 """The entry points of MLproject, a module each, and what they share."""
 
-from entrypoints.stopping import watch_launcher
+from entrypoints.launch.stopping import watch_launcher
 
 watch_launcher()

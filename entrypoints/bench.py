@@ -7,7 +7,8 @@ printed, bench.json, bench.md, a logged table, and metrics `bench/<line>/<what>/
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import BENCH, entry_point
+from entrypoints.launch.commands import parsed
+from entrypoints.launch.parameters import BENCH, entry_point
 
 
 @entry_point(*BENCH)
@@ -15,16 +16,16 @@ def main(params: SimpleNamespace) -> None:
     """Measures reading, training, evaluation, prediction, layouts, growth and start."""
     import tempfile
 
-    from entrypoints.processes import start_server
+    from entrypoints.launch.processes import call, start_server
 
     start_server()
-    from entrypoints.bench_lines import bench_setting, chosen_lines, run_lines
     from hands import tracking
+    from hands.benchmark.lines import Host, bench_setting, chosen_lines, run_lines
 
     with tempfile.TemporaryDirectory() as folder:
         lines, setting = chosen_lines(params.lines), bench_setting(params, folder)
         with tracking.run("bench", vars(params)):
-            run_lines(lines, setting, params.compiled, params.published)
+            run_lines(lines, setting, params.compiled, params.published, Host(call, parsed))
 
 
 if __name__ == "__main__":

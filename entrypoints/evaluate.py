@@ -6,7 +6,8 @@ Produces: the split's metrics, per-part table, confusion matrices, the ten best 
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import ONE_DEVICE, entry_point
+from entrypoints.launch.parameters import entry_point
+from hands.steps.parameters import ONE_DEVICE
 
 N_PICTURES = 10
 
@@ -17,15 +18,16 @@ def main(params: SimpleNamespace) -> None:
     import mlflow
     import numpy as np
 
-    from entrypoints.training import fetched_network, one_device
     from hands import tracking
-    from hands.batches import RecordReader, Shard
-    from hands.devices import create_fabric, prepared_network
     from hands.errors import InvalidInput
-    from hands.inference import predict_subset, score_subset
-    from hands.packed import PackedSet
-    from hands.pictures import confusion_figure, frame_rows, part_table
+    from hands.evaluation.inference import predict_subset, score_subset
+    from hands.packed.batches import RecordReader, Shard
+    from hands.packed.packed_set import PackedSet
+    from hands.pictures.figures import confusion_figure, frame_rows, part_table
+    from hands.steps.configs import one_device
+    from hands.steps.start import fetched_network
     from hands.tracking.models import model_id_of
+    from hands.training.devices import create_fabric, prepared_network
 
     packed = PackedSet.open(params.packed_dir)
     subset = packed.subset(params.split)

@@ -6,7 +6,7 @@ Produces: a dataset in the raw layout (`out_dir`), a report, preview pictures.
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import entry_point
+from entrypoints.launch.parameters import entry_point
 
 
 @entry_point(
@@ -25,7 +25,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.interhand.labels import LabelSource
     from hands.interhand.selection import Filters
     from hands.interhand.splits import Shares
-    from hands.previews import raw_preview
+    from hands.pictures.previews import raw_preview
 
     config = ImportConfig(
         release_dir=params.release_dir,

@@ -6,7 +6,8 @@ Produces: the models `g1` and `discriminator`, per-epoch metrics, learning curve
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE, entry_point
+from entrypoints.launch.parameters import entry_point
+from hands.steps.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE
 
 
 @entry_point(
@@ -17,9 +18,11 @@ def main(params: SimpleNamespace) -> None:
     """Trains G1 on the paired set, and D on the side."""
     import torch
 
-    from entrypoints.training import ce_class_weights, phase1_config, session, start_network
-    from hands.discriminator import Discriminator
-    from hands.phase1 import Phase1Data, fit_phase1
+    from hands.method.phase1 import Phase1Data, fit_phase1
+    from hands.networks.discriminator import Discriminator
+    from hands.steps.configs import ce_class_weights, phase1_config
+    from hands.steps.session import session
+    from hands.steps.start import start_network
 
     config = phase1_config(params)
     with session("phase1", params, ("g1", "discriminator")) as step:

@@ -6,7 +6,8 @@ Produces: the model `g2`, per-epoch metrics, learning curves, pictures of valida
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE, entry_point
+from entrypoints.launch.parameters import entry_point
+from hands.steps.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE
 
 
 @entry_point(
@@ -15,8 +16,10 @@ from entrypoints.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE, entry_po
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on G1's confident labels of unpaired pictures."""
-    from entrypoints.training import fetched_network, phase2_init_config, segmentation_loss, session, start_network
-    from hands.phase2_init import Phase2InitData, fit_phase2_init
+    from hands.method.phase2_init import Phase2InitData, fit_phase2_init
+    from hands.steps.configs import phase2_init_config, segmentation_loss
+    from hands.steps.session import session
+    from hands.steps.start import fetched_network, start_network
 
     config = phase2_init_config(params)
     with session("phase2_init", params, ("g2",)) as step:

@@ -6,7 +6,8 @@ Produces: the model `g2` (and `discriminator` with update_discriminator), per-ep
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE, entry_point
+from entrypoints.launch.parameters import entry_point
+from hands.steps.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE
 
 
 @entry_point(
@@ -15,9 +16,11 @@ from entrypoints.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE, en
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on the paired set with cross-entropy, Dice and the adversarial term."""
-    from entrypoints.training import phase2_paired_config, segmentation_loss, session, start_network
-    from hands.checkpoint import load_discriminator
-    from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
+    from hands.method.phase2_paired import Phase2PairedData, fit_phase2_paired
+    from hands.networks.checkpoint import load_discriminator
+    from hands.steps.configs import phase2_paired_config, segmentation_loss
+    from hands.steps.session import session
+    from hands.steps.start import start_network
     from hands.tracking.models import fetch_network
 
     config = phase2_paired_config(params)

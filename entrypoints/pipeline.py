@@ -10,17 +10,19 @@ from types import SimpleNamespace
 
 import mlflow
 
-from entrypoints.checks import check_recipe
-from entrypoints.parameters import CHECKPOINT, PIPELINE, entry_point
-from entrypoints.processes import call, declared, run_step, start_server
+from entrypoints.launch.checks import check_recipe
+from entrypoints.launch.commands import declared
+from entrypoints.launch.parameters import PIPELINE, entry_point
+from entrypoints.launch.processes import call, run_step, start_server
 from hands import tracking
 from hands.errors import InvalidInput
-from hands.manifest import read_manifest
+from hands.packed.manifest import read_manifest
+from hands.steps.parameters import CHECKPOINT
 from hands.tracking.models import register
 from hands.tracking.steps import step_folder, step_key
 
 
-@entry_point("recipe", *PIPELINE)
+@entry_point(*PIPELINE)
 def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
     start_server()

@@ -6,7 +6,8 @@ Produces: labels and overlays in `out_dir`; for the test split the submission ar
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import ONE_DEVICE, entry_point
+from entrypoints.launch.parameters import entry_point
+from hands.steps.parameters import ONE_DEVICE
 
 N_PREVIEWS = 12
 
@@ -17,18 +18,19 @@ def main(params: SimpleNamespace) -> None:
     import mlflow
     import numpy as np
 
-    from entrypoints.training import fetched_network, one_device
     from hands import tracking
-    from hands.batches import RecordReader
-    from hands.checkpoint import load_network
-    from hands.devices import create_fabric, prepared_network
-    from hands.inference import predict_subset
-    from hands.packed import PackedSet
+    from hands.evaluation.inference import predict_subset
+    from hands.networks.checkpoint import load_network
+    from hands.packed.batches import RecordReader
+    from hands.packed.packed_set import PackedSet
     from hands.parts import HANDS
-    from hands.pictures import frame_rows, overlay, tile_rows
-    from hands.predictions import predict_photographs, predict_split, predict_submission
+    from hands.pictures.figures import frame_rows, overlay, tile_rows
+    from hands.prediction.predictions import predict_photographs, predict_split, predict_submission
+    from hands.steps.configs import one_device
+    from hands.steps.start import fetched_network
     from hands.tracking.models import fetch_network
     from hands.tracking.steps import is_made
+    from hands.training.devices import create_fabric, prepared_network
 
     fabric = create_fabric(one_device(params))
     with tracking.run("predict", vars(params)):

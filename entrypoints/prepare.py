@@ -6,7 +6,7 @@ Produces: the packed set (`out_dir`), its manifest, class frequencies and weight
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import entry_point
+from entrypoints.launch.parameters import entry_point
 
 
 @entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "workers")
@@ -18,11 +18,11 @@ def main(params: SimpleNamespace) -> None:
     import mlflow
 
     from hands import tracking
-    from hands.class_weights import class_weight_table
-    from hands.layout import RawDataset
-    from hands.packed import PackedSet
-    from hands.prepare import PackConfig, pack
-    from hands.previews import packed_preview
+    from hands.method.class_weights import class_weight_table
+    from hands.packed.packed_set import PackedSet
+    from hands.packed.prepare import PackConfig, pack
+    from hands.pictures.previews import packed_preview
+    from hands.raw.layout import RawDataset
     from hands.tracking.steps import is_made
 
     with tracking.run("prepare", vars(params)):

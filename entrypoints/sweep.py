@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import mlflow
 from mlflow.entities import RunInfo
 
-from entrypoints.parameters import SWEEP, entry_point
-from entrypoints.processes import call
+from entrypoints.launch.parameters import SWEEP, entry_point
+from entrypoints.launch.processes import call
 from hands import tracking
 from sweeps.job import Job, SweepRun
 from sweeps.space import load_space

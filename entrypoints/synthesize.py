@@ -6,7 +6,7 @@ Produces: a dataset in the raw layout (`out_dir`), preview pictures.
 
 from types import SimpleNamespace
 
-from entrypoints.parameters import SYNTHESIS, entry_point
+from entrypoints.launch.parameters import SYNTHESIS, entry_point
 
 
 @entry_point("out_dir", *SYNTHESIS)
@@ -15,8 +15,8 @@ def main(params: SimpleNamespace) -> None:
     import mlflow
 
     from hands import tracking
-    from hands.layout_writer import RawDatasetWriter
-    from hands.previews import raw_preview
+    from hands.pictures.previews import raw_preview
+    from hands.raw.layout_writer import RawDatasetWriter
     from hands.synthetic.dataset import frames
     from hands.tracking.steps import is_made
 

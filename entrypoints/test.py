@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from entrypoints.parameters import entry_point
-from entrypoints.stopping import Terminated
+from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.stopping import Terminated
 
 
 class Signals:

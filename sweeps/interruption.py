@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hands.signals import STOP_SIGNALS
+from hands.processes.signals import STOP_SIGNALS
 
 
 class Interruption:

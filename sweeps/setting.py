@@ -8,15 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from entrypoints.training import check_size, class_weight_config, one_device, phase2_init_config, phase2_paired_config
-from hands.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
-from hands.class_weights import class_weights
-from hands.devices import create_fabric
 from hands.errors import InvalidInput
-from hands.losses import SegmentationLoss
-from hands.manifest import read_manifest
+from hands.method.class_weights import class_weights
+from hands.method.losses import SegmentationLoss
+from hands.networks.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
+from hands.packed.manifest import read_manifest
 from hands.parts import NUM_CLASSES
+from hands.steps.configs import class_weight_config, one_device, phase2_init_config, phase2_paired_config
+from hands.steps.start import check_size
 from hands.tracking.models import fetch_network
+from hands.training.devices import create_fabric
 from sweeps.job import Models
 from sweeps.space import load_space
 from sweeps.trial import SWEEP_ONLY

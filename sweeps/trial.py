@@ -18,22 +18,16 @@ import optuna
 from mlflow.data.dataset import Dataset
 from torch import nn
 
-from entrypoints.training import (
-    fetched_network,
-    one_device,
-    phase2_init_config,
-    phase2_paired_config,
-    segmentation_loss,
-    start_network,
-)
 from hands import tracking
-from hands.batches import RecordReader
-from hands.checkpoint import load_discriminator, load_network, save_network
-from hands.devices import create_fabric
-from hands.packed import PackedSet
-from hands.phase2_init import Phase2InitData, fit_phase2_init
-from hands.phase2_paired import Phase2PairedData, fit_phase2_paired
-from hands.training import Diverged
+from hands.method.phase2_init import Phase2InitData, fit_phase2_init
+from hands.method.phase2_paired import Phase2PairedData, fit_phase2_paired
+from hands.networks.checkpoint import load_discriminator, load_network, save_network
+from hands.packed.batches import RecordReader
+from hands.packed.packed_set import PackedSet
+from hands.steps.configs import one_device, phase2_init_config, phase2_paired_config, segmentation_loss
+from hands.steps.start import fetched_network, start_network
+from hands.training.devices import create_fabric
+from hands.training.loop import Diverged
 from sweeps.interruption import Interruption
 from sweeps.job import Models, SweepRun
 from sweeps.space import Space, suggest

@@ -7,8 +7,8 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from hands.class_weights import SCHEMES
 from hands.errors import InvalidInput
+from hands.method.class_weights import SCHEMES
 
 BEST_PARAMS = "best_params.json"
 FORMAT = 1

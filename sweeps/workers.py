@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from hands.signals import STOP_SIGNALS
+from hands.processes.signals import STOP_SIGNALS
 from sweeps.job import Job
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hands.manifest import SUBSET_CHANNELS, record_side
-from hands.packed import PackedSet, PackedWriter
+from hands.packed.manifest import SUBSET_CHANNELS, record_side
+from hands.packed.packed_set import PackedSet, PackedWriter
 from hands.parts import HAND_TYPES, NUM_PARTS, PART_COLOURS
 
 SIZE = 32

@@ -22,9 +22,9 @@ from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hands.discriminator import Discriminator
-from hands.networks import HandsNetwork, network_spec
-from hands.signals import STOP_SIGNALS
+from hands.networks.discriminator import Discriminator
+from hands.networks.hands_network import HandsNetwork, network_spec
+from hands.processes.signals import STOP_SIGNALS
 from hands.tracking import ROOT
 from hands.tracking.models import log_network
 
@@ -67,11 +67,10 @@ def handlers_kept() -> Iterator[None]:
 
 def invoke(entry_point: str, **overrides: object) -> Result:
     """Runs an entry point in this process, as its command line does."""
-    recipe = entry_point in ("main", "dryrun", "full")
-    main = importlib.import_module("entrypoints.pipeline" if recipe else f"entrypoints.{entry_point}").main
-    options = [f"--recipe={entry_point}"] * recipe
+    module = "pipeline" if entry_point in ("main", "dryrun", "full") else entry_point
+    main = importlib.import_module(f"entrypoints.{module}").main
     with handlers_kept():
-        return CliRunner().invoke(main, options + arguments(entry_point, **overrides))
+        return CliRunner().invoke(main, arguments(entry_point, **overrides))
 
 
 def newest_run(client: MlflowClient) -> Run:

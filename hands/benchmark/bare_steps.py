@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from hands.benchmark.measure import Side
-from hands.learner import Learner
-from hands.losses import one_hot_labels
+from hands.method.losses import one_hot_labels
 from hands.parts import HANDS, NUM_CLASSES
-from hands.training import EVAL_BATCH_SIZE
+from hands.training.learner import Learner
+from hands.training.loop import EVAL_BATCH_SIZE
 
 TrainStep = Callable[[], None]
 

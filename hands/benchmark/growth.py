@@ -13,16 +13,16 @@ import psutil
 from torch import nn
 from tqdm import tqdm
 
-from hands.augment import augment
-from hands.batches import BatchStream, RecordReader, seeded_generator
 from hands.benchmark.measure import Row
 from hands.benchmark.setting import ONE_PROCESS, BenchSetting
-from hands.inference import score_subset
-from hands.layout import RawDataset
-from hands.layout_writer import RawDatasetWriter
-from hands.packed import PackedSet
+from hands.evaluation.inference import score_subset
+from hands.packed.augment import augment
+from hands.packed.batches import BatchStream, RecordReader, seeded_generator
+from hands.packed.packed_set import PackedSet
+from hands.packed.prepare import PackConfig, pack
 from hands.parts import NUM_CHANNELS
-from hands.prepare import PackConfig, pack
+from hands.raw.layout import RawDataset
+from hands.raw.layout_writer import RawDatasetWriter
 from hands.synthetic.dataset import SynthesisConfig, frames
 
 FACTORS = (1, 4, 16)

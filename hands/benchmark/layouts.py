@@ -9,9 +9,9 @@ from lightning.fabric import Fabric
 from hands.benchmark.bare_steps import bare_step, images_in_place
 from hands.benchmark.measure import Row, Side, compare, rates_in_turn
 from hands.benchmark.setting import BenchSetting
-from hands.devices import create_fabric, resolve_memory_format, resolve_precision
-from hands.learner import Learner
-from hands.networks import HandsNetwork, network_spec
+from hands.networks.hands_network import HandsNetwork, network_spec
+from hands.training.devices import create_fabric, resolve_memory_format, resolve_precision
+from hands.training.learner import Learner
 
 PRECISIONS, LAYOUTS = ("32-true", "bf16-mixed"), ("contiguous", "channels_last")
 BATCHES = 4  # of a round

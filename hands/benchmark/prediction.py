@@ -8,13 +8,13 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from hands.batches import RecordReader
 from hands.benchmark.bare_steps import images_in_place
 from hands.benchmark.measure import Row, Side, compare, rates_in_turn
 from hands.benchmark.setting import ONE_PROCESS, BenchSetting, trained_network
-from hands.inference import predict_subset, score_subset
-from hands.predictions import predict_submission
-from hands.submission import SubmissionWriter
+from hands.evaluation.inference import predict_subset, score_subset
+from hands.packed.batches import RecordReader
+from hands.prediction.predictions import predict_submission
+from hands.prediction.submission import SubmissionWriter
 
 EVALUATION_GOAL = PREDICTION_GOAL = 0.9
 SPLIT = "train"  # the largest labelled one

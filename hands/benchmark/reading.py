@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import torch
 
-from hands.augment import COLOUR, ROTATION_STEP, augment
-from hands.batches import BatchStream, seeded_generator
 from hands.benchmark.measure import Row, compare, rates_in_turn
 from hands.benchmark.setting import ONE_PROCESS, BenchSetting
-from hands.devices import keep_freed_memory
-from hands.layout import RawDataset
+from hands.packed.augment import COLOUR, ROTATION_STEP, augment
+from hands.packed.batches import BatchStream, seeded_generator
+from hands.raw.layout import RawDataset
+from hands.training.devices import keep_freed_memory
 
 READING_GOAL, AUGMENTATION_GOAL = 100.0, 10.0
 SAMPLES = 64  # distinct pictures of the conventional way

@@ -10,19 +10,19 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
-from hands.augment import augment
-from hands.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.benchmark.measure import Extent
-from hands.devices import DeviceConfig, create_fabric, prepared_network, resolve_memory_format
 from hands.errors import InvalidInput
-from hands.layout import RawDataset
-from hands.layout_writer import RawDatasetWriter
-from hands.learner import Learner
-from hands.losses import cross_entropy_loss
-from hands.networks import HandsNetwork, network_spec
-from hands.packed import PackedSet
-from hands.prepare import PackConfig, pack
+from hands.method.losses import cross_entropy_loss
+from hands.networks.hands_network import HandsNetwork, network_spec
+from hands.packed.augment import augment
+from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
+from hands.packed.packed_set import PackedSet
+from hands.packed.prepare import PackConfig, pack
+from hands.raw.layout import RawDataset
+from hands.raw.layout_writer import RawDatasetWriter
 from hands.synthetic.dataset import SynthesisConfig, frames
+from hands.training.devices import DeviceConfig, create_fabric, prepared_network, resolve_memory_format
+from hands.training.learner import Learner
 
 ONE_PROCESS = Shard(0, 1)
 SUBJECTS = 4

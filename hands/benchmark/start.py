@@ -15,7 +15,7 @@ from hands.benchmark.setting import BenchSetting
 from hands.errors import InvalidInput
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIRST_STEP = re.compile(rb"\b0/\d+ \[00:00<\?")  # the progress bar of hands.training.fit, drawn before its first step
+FIRST_STEP = re.compile(rb"\b0/\d+ \[00:00<\?")  # the progress bar of hands.training.loop.fit, drawn before its first step
 TIMEOUT_S = 300
 IMPORTS = "import mlflow, torch"
 

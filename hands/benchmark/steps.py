@@ -1,6 +1,6 @@
 """Line 2, and its like with the published networks: the full loop of a training step against its networks alone.
 
-The loops themselves come from entrypoints/bench_steps.py, which runs each step as its entry point does.
+The loops themselves come from hands/benchmark/measured_steps.py, which runs each step as its entry point does.
 """
 
 import statistics

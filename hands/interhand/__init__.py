@@ -1,4 +1,5 @@
-"""The public InterHand2.6M release, imported: pictures and annotations -> a data set in the raw layout.
+"""The public InterHand2.6M release, imported: pictures and annotations -> a data set in the raw layout. May import synthetic,
+raw and what stands before them. Read importer.py first.
 
 json_files  large JSON files read as streams, every field checked
 frames      the pictures of a split, as columns

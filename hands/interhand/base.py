@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from hands.entries import Entry
 from hands.interhand.chunks import ImportedFrame
-from hands.layout import RawDataset
+from hands.raw.entries import Entry
+from hands.raw.layout import RawDataset
 
 CHUNK = 256  # frames
 _SUBSETS = {"train": ("train", "paired"), "unpaired_images": ("train", "unpaired_image"), "val": ("val", "val")}

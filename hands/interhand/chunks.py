@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hands.crop import BOX_SCALE
-from hands.decoding import BrokenEntry, decode_image
-from hands.encoding import encode_labels, encode_swapped_jpeg
+from hands.files.crop import BOX_SCALE
+from hands.files.decoding import BrokenEntry, decode_image
+from hands.files.encoding import encode_labels, encode_swapped_jpeg
 from hands.interhand.agreement import joint_agreement
 from hands.interhand.labels import LabelSource, NoLabels, project, render
 from hands.interhand.release import JOINT_ROWS, Fit, Joints, ReleaseCamera

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hands.entries import is_plain_path
 from hands.errors import InvalidInput
 from hands.interhand.json_files import field, integer, numbers, records, text
 from hands.parts import HAND_TYPES
+from hands.raw.entries import is_plain_path
 
 _MAX_SIDE, _MAX_INT32 = 8192, (1 << 31) - 1
 _CODED = ("seq_name", "camera")

@@ -26,10 +26,10 @@ from hands.interhand.report import Tally
 from hands.interhand.selection import Filters, select
 from hands.interhand.splits import LEFT_OUT, ROLES, Shares, assign_roles
 from hands.interhand.staging import Staging
-from hands.layout import RawDataset
-from hands.layout_writer import RawFolderWriter
 from hands.parts import HAND_TYPES, HANDS
-from hands.workers import in_order, single_threaded_children
+from hands.processes.workers import in_order, single_threaded_children
+from hands.raw.layout import RawDataset
+from hands.raw.layout_writer import RawFolderWriter
 
 RECORD = "import.json"  # in a finished import: its key and its report
 _CHUNK = 64  # pictures

@@ -7,7 +7,7 @@ import numpy as np
 from hands.errors import InvalidInput
 from hands.interhand.frames import Frames
 from hands.interhand.selection import moments
-from hands.layout_writer import ROLES
+from hands.raw.layout_writer import ROLES
 
 PAIRED, UNPAIRED_IMAGE, UNPAIRED_MASKS, VAL, TEST = range(len(ROLES))
 LEFT_OUT = -1  # of a subject that is in val or test

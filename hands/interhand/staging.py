@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from hands.errors import InvalidInput
-from hands.folders import flush, flush_to_disk, refuse_occupied
-from hands.locks import hold
+from hands.processes.folders import flush, flush_to_disk, refuse_occupied
+from hands.processes.locks import hold
 
 _JOURNAL, _LOCK = "journal.jsonl", "lock"
 

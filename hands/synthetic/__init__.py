@@ -1,4 +1,5 @@
-"""Two procedural hands, posed, rendered and labelled: joints -> surface -> picture and amodal label maps.
+"""Two procedural hands, posed, rendered and labelled: joints -> surface -> picture and amodal label maps. May import
+files and processes. Read scene.py first.
 
 skeleton   angles within anatomical limits -> 21 joints in InterHand2.6M order
 anatomy    signed distance of a hand in its rest pose, from its joints and thickness

@@ -12,9 +12,10 @@ from itertools import groupby
 import numpy as np
 from tqdm import tqdm
 
-from hands.encoding import encode_labels, encode_swapped_jpeg
 from hands.errors import InvalidInput
+from hands.files.encoding import encode_labels, encode_swapped_jpeg
 from hands.parts import LEFT_LABEL_OFFSET
+from hands.processes.workers import single_threaded_children
 from hands.synthetic.poses import LEVELS
 from hands.synthetic.scene import (
     Station,
@@ -26,7 +27,6 @@ from hands.synthetic.scene import (
     sample_station,
     sample_subject,
 )
-from hands.workers import single_threaded_children
 
 # Codes keep the generators of subjects, frames and cameras apart: numpy pads short seeds with zeros.
 SPLIT_CODES = {"train": 1_000_001, "val": 1_000_002, "test": 1_000_003}

@@ -1,5 +1,6 @@
 """Everything that goes to MLflow, and the names it goes under: here what a run holds, beside it its models (models), the
-runs of steps (steps), and a training step's epochs (recorder, outbox)."""
+runs of steps (steps), and a training step's epochs (recorder, outbox). May import pictures, packed, networks and what they rest
+on. Read this file first."""
 
 import logging
 import os
@@ -23,7 +24,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
-    from hands.packed import PackedSet
+    from hands.packed.packed_set import PackedSet
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that are given none: bold-fish-123

@@ -25,7 +25,7 @@ from hands.tracking import ROOT
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
     from torch import nn
 
-SERVED_MODEL = ROOT / "hands" / "served.py"
+SERVED_MODEL = ROOT / "hands" / "prediction" / "served.py"
 MODEL_TAG, DIGEST_TAG, MIOU_TAG = "hands.model", "hands.dataset_digest", "hands.val_miou"
 SIGNATURES = {
     "segmentation": ModelSignature(
@@ -92,7 +92,7 @@ def log_network(network: "nn.Module", name: str, size: int, model_id: str) -> st
 
 
 def _save_pyfunc(network: "nn.Module", name: str, size: int, model: LoggedModel, folder: Path) -> None:
-    from hands.checkpoint import save_network
+    from hands.networks.checkpoint import save_network
 
     kind = "discriminator" if name == "discriminator" else "segmentation"
     save_network(network, size, folder / "network")
@@ -119,7 +119,7 @@ def fetch_network(uri: str) -> Path:
     Raises:
         InvalidInput: nothing is there, or it is no model of this project.
     """
-    from hands.checkpoint import NETWORK_FILE
+    from hands.networks.checkpoint import NETWORK_FILE
 
     local = Path(uri)
     try:

@@ -11,7 +11,7 @@ from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from torch import nn
 
-from hands.pictures import learning_curves
+from hands.pictures.figures import learning_curves
 from hands.tracking import brief_requests, finite_metrics, log_output
 from hands.tracking.models import log_network
 from hands.tracking.outbox import Outbox, Undelivered

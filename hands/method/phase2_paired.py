@@ -1,0 +1,122 @@
+"""Phase 2, paired training: G2 learns on pairs by cross-entropy, Dice and what D says of its label maps."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from lightning.fabric import Fabric
+
+from hands.errors import InvalidInput
+from hands.method.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels
+from hands.method.phase1 import discriminator_accuracy, masks_stream, update_discriminator, with_unpaired
+from hands.networks.discriminator import Discriminator
+from hands.networks.hands_network import HandsNetwork
+from hands.packed.augment import augment
+from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
+from hands.training.devices import prepared_network
+from hands.training.learner import Learner
+from hands.training.loop import Recorder, ScheduleConfig, check_lr, fit
+from hands.training.resume import TrainingCheckpoint
+
+PAIRED_STREAM, MASKS_STREAM, AUGMENT_STREAM = 20, 21, 22
+REAL_SHARE = 0.125  # of a batch's labels that a resting D is shown: nothing is learned from them, they only count its hits
+
+
+@dataclass(frozen=True)
+class Phase2PairedConfig:
+    """adv_weight in [0, 1]: the adversarial term's share of the loss; adv_input: what D sees of G2, a name of
+    losses.ADV_INPUTS; update_discriminator: whether D goes on learning, with d_lr."""
+
+    schedule: ScheduleConfig
+    adv_weight: float
+    adv_input: str
+    update_discriminator: bool
+    d_lr: float
+    memory_format: str
+
+    def __post_init__(self):
+        if not 0 <= self.adv_weight <= 1:
+            raise InvalidInput(f"adv_weight is {self.adv_weight}; expected a number in [0, 1].")
+        check_lr("d_lr", self.d_lr)
+
+
+@dataclass(frozen=True)
+class Phase2PairedData:
+    """Readers of the packed set; unpaired_masks is None where D sees the paired labels alone."""
+
+    paired: RecordReader
+    unpaired_masks: RecordReader | None
+    val: RecordReader
+
+
+class Phase2PairedStep:
+    """One step: G2 down (1 - adv_weight) x segmentation + adv_weight x adversarial loss; D follows where it may."""
+
+    def __init__(self, g2: Learner, d: Discriminator, d_learner: Learner | None, loss: SegmentationLoss,
+                 config: Phase2PairedConfig, size: int):  # fmt: skip
+        self.g2 = g2
+        self.d = d
+        self.d_learner = d_learner
+        self.loss = loss
+        self.adv_weight = config.adv_weight
+        self.d_input = ADV_INPUTS[config.adv_input]
+        self.seed = config.schedule.seed
+        self.size = size
+        self.shard = Shard(g2.fabric.global_rank, g2.fabric.world_size)
+
+    def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+        fabric = self.g2.fabric
+        generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
+        images, labels = augment(batches[0], self.size, generator, self.shard)
+
+        # 1. G2 learns on pairs and from D
+        logits = self.g2.forward(images)
+        fake = self.d_input(logits)
+        losses = self.loss(logits, labels)
+        self.d.eval().requires_grad_(False)
+        with fabric.autocast():
+            fake_logits = self.d(fake)
+        loss_adv = adversarial_loss(fake_logits)
+        loss_total = (1 - self.adv_weight) * losses["loss_total"] + self.adv_weight * loss_adv
+        self.g2.update(loss_total)
+        losses |= {"loss_adv": loss_adv, "loss_total": loss_total}
+
+        # 2. D goes on learning, where it may
+        if self.d_learner is None:
+            real = one_hot_labels(labels[: math.ceil(REAL_SHARE * len(labels))])
+            with torch.no_grad(), fabric.autocast():
+                return losses | discriminator_accuracy(self.d(real), fake_logits)
+        self.d.train().requires_grad_(True)
+        if len(batches) > 1:
+            labels = with_unpaired(labels, augment(batches[1], self.size, generator, self.shard)[1])
+        return losses | update_discriminator(self.d_learner, one_hot_labels(labels), fake)
+
+
+def fit_phase2_paired(
+    fabric: Fabric,
+    config: Phase2PairedConfig,
+    data: Phase2PairedData,
+    g2: HandsNetwork,
+    d: Discriminator,
+    loss: SegmentationLoss,
+    recorder: Recorder,
+    checkpoint: TrainingCheckpoint | None = None,
+) -> dict[str, float]:
+    """Trains G2 in place, and D with it where config.update_discriminator.
+
+    Returns the metrics of G2's best epoch, whose weights both then hold.
+    """
+    schedule = config.schedule
+    shard = Shard(fabric.global_rank, fabric.world_size)
+    streams = [BatchStream(data.paired, schedule.batch_size, schedule.seed, PAIRED_STREAM, shard)]
+    learners = {"g2": Learner(fabric, g2, schedule.lr, schedule.ema_decay, config.memory_format)}
+    if config.update_discriminator:
+        learners["discriminator"] = Learner(fabric, d, config.d_lr, 0.0, config.memory_format)
+        if data.unpaired_masks is not None:
+            streams.append(masks_stream(data.unpaired_masks, streams[0].batch_size, schedule.seed, MASKS_STREAM, shard))
+    else:
+        d = prepared_network(fabric, d, config.memory_format)
+    train_step = Phase2PairedStep(
+        learners["g2"], d, learners.get("discriminator"), loss.to(fabric.device), config, data.paired.subset.size
+    )
+    return fit(fabric, schedule, tuple(streams), data.val, learners, train_step, recorder, checkpoint)

@@ -1,0 +1,90 @@
+"""Augmentation of whole batches on the device: records of a packed set to images and labels."""
+
+import torch
+import torch.nn.functional as F
+from kornia.geometry.transform import get_affine_matrix2d
+
+from hands.packed.batches import Shard
+
+SCALE_STEP = 0.01  # scale 1 + 0.01 z, z ~ N(0, 1) clipped to [-1, 1]
+ROTATION_PROBABILITY = 0.6
+ROTATION_STEP = 5.0  # degrees; times z ~ N(0, 1) clipped to [-2, 2]
+TRANSLATION = 0.01  # of the box's side
+COLOUR = 0.01  # each colour channel times U(1 - COLOUR, 1 + COLOUR)
+FLIP_PROBABILITY = 0.5
+
+
+def centre(records: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The unaugmented crop of each record: what networks are evaluated on.
+
+    Args:
+        records: (N, C, P, P) uint8 with C = 5, or 3 (no labels), or 2 (no image).
+        size: side S of the crop, S <= P.
+
+    Returns:
+        images (N, 3, S, S) float32 in [0, 1] and labels (N, 2, S, S) uint8, a view; an absent one has 0 channels.
+    """
+    start = (records.shape[-1] - size) // 2
+    crops = records[..., start : start + size, start : start + size]
+    n_image = 0 if records.shape[1] == 2 else 3
+    images = crops[:, :n_image].float().div_(255)
+    return images.contiguous(memory_format=torch.channels_last), crops[:, n_image:]
+
+
+def augment(
+    records: torch.Tensor, size: int, generator: torch.Generator, shard: Shard
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A random crop of each record: image and both hands' labels move together.
+
+    Scale, rotation, translation, colour and a horizontal flip that swaps the two hands' labels, as the constants above
+    say. One sampling grid a record serves the image (bilinear) and the labels (nearest). Every process draws for the
+    batch of all processes and takes its share, so that a record's crop does not depend on their number.
+
+    Args:
+        records: (N, C, P, P) uint8 with C = 5, or 3 (no labels), or 2 (no image).
+        size: side S of the crops; the box that a record was packed around has this side in its pixels.
+        generator: on the CPU, whatever the records' device: the same seed gives the same crops everywhere.
+        shard: which part of the whole batch the records are.
+
+    Returns:
+        images (N, 3, S, S) float32 in [0, 1] and labels (N, 2, S, S) int64; an absent one has 0 channels.
+    """
+    n, channels, side, _ = records.shape
+    whole, share = n * shard.world_size, slice(shard.rank, None, shard.world_size)
+    flips = torch.rand(whole, generator=generator) < FLIP_PROBABILITY
+    theta = _crop_transforms(whole, side, size, flips, generator)[share].to(records.device)
+    gains = (1 + COLOUR * (2 * torch.rand(whole, 3, 1, 1, generator=generator) - 1))[share]
+    flips = flips[share]
+
+    grid = F.affine_grid(theta, [n, channels, size, size], align_corners=False)
+    n_image = 0 if channels == 2 else 3
+    values = records.to(torch.float32, memory_format=torch.channels_last)
+    images = F.grid_sample(values[:, :n_image], grid, mode="bilinear", align_corners=False)
+    if n_image:
+        images = (images * (gains / 255).to(records.device)).clamp_(0, 1)
+    labels = F.grid_sample(values[:, n_image:], grid, mode="nearest", align_corners=False).long()
+    if labels.shape[1]:
+        labels = torch.where(flips.view(n, 1, 1, 1).to(records.device), labels.flip(1), labels)
+    return images, labels
+
+
+def _crop_transforms(
+    n: int, side: int, size: int, flips: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Maps (N, 2, 3) from a crop's normalised coordinates to its record's, as `affine_grid` takes them."""
+
+    def normal(limit: float) -> torch.Tensor:
+        return torch.randn(n, generator=generator).clamp_(-limit, limit)
+
+    scale = 1 + SCALE_STEP * normal(1)
+    rotated = torch.rand(n, generator=generator) < ROTATION_PROBABILITY
+    angle = rotated * ROTATION_STEP * normal(2)
+    translation = TRANSLATION * 2 * (2 * torch.rand(n, 2, generator=generator) - 1)  # the box spans 2 in [-1, 1]
+    matrix = get_affine_matrix2d(
+        translations=translation,
+        center=torch.zeros(n, 2),
+        scale=(1 / scale).unsqueeze(1).repeat(1, 2),  # sampling coordinates move the other way than the picture
+        angle=angle,
+    )[:, :2]
+    matrix[:, :, 0] *= torch.where(flips, -1.0, 1.0).unsqueeze(1)
+    return matrix * (size / side)

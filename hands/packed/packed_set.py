@@ -1,0 +1,284 @@
+"""The packed set: crops of fixed size in one LMDB, read in whole batches.
+
+    <folder>/manifest.json       geometry, counts, class pixel counts, digests (hands/packed/manifest.py)
+    <folder>/records.lmdb/       key: subset code (1 byte), record number (4 bytes, big endian); value: C x P x P bytes
+    <folder>/index/<subset>.tsv  a line a record: position in the source list, hand type, path after images/
+
+Records hold 3 RGB channels and then the left and the right labels, as far as the subset has them. They cover the
+box enlarged by 1.25 at the crop's pixel scale: the central size x size pixels are exactly the crop of the box, the rest
+is margin for rotation, scale and translation.
+"""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from hands.errors import InvalidInput
+from hands.files.lmdb_files import LmdbWriter, environment
+from hands.packed.manifest import (
+    SUBSET_CHANNELS,
+    VERSION,
+    Manifest,
+    SubsetManifest,
+    read_manifest,
+    record_side,
+    write_manifest,
+)
+from hands.packed.mini import mini_positions
+from hands.parts import HAND_TYPES, HANDS, NUM_CLASSES
+
+_KEY = struct.Struct(">BI")
+_CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
+_VIEWS = {"minitrain": "train", "minival": "val", "miniunpaired_images": "unpaired_images"}
+SUBSET_NAMES = (*SUBSET_CHANNELS, *_VIEWS, "trainval")
+
+
+@dataclass(frozen=True)
+class PackedSubset:
+    """Some records of a packed set. Picklable; each process opens its own LMDB handle at the first read.
+
+    name: as asked for. side: P, of a record. size: of the crop at its centre. channels: C, 2, 3 or 5.
+    hand_types: (N,) uint8 positions in parts.HAND_TYPES.
+    paths: N paths after images/ without extension ('val/Capture0/...'), mask ids where there is no image.
+    """
+
+    name: str
+    side: int
+    size: int
+    channels: int
+    hand_types: np.ndarray
+    paths: list[str]
+    _folder: Path
+    _codes: np.ndarray  # (N,) subset code of each record
+    _numbers: np.ndarray  # (N,) number of each record within its stored subset
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, indices: Sequence[int] | np.ndarray, out: torch.Tensor | None) -> torch.Tensor:
+        """Read a batch: (N, C, P, P) uint8, copied once, from the memory map into the batch.
+
+        Args:
+            indices: N positions from 0 to len(self) - 1, in any order.
+            out: contiguous CPU tensor of that shape to fill (pinned, say), or None to make one.
+
+        Raises:
+            IndexError: a position outside the subset.
+            ValueError: `out` of another shape or kind.
+            InvalidInput: a record is missing or damaged.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(
+                f"positions of {self.name} go from 0 to {len(self) - 1}, asked for {wanted.min()} to {wanted.max()}"
+            )
+        shape = (len(wanted), self.channels, self.side, self.side)
+        batch = torch.empty(shape, dtype=torch.uint8) if out is None else out
+        if batch.shape != shape or batch.dtype != torch.uint8 or not batch.is_contiguous() or batch.device.type != "cpu":
+            raise ValueError(
+                f"out must be a contiguous uint8 CPU tensor of shape {shape}, got {tuple(batch.shape)} {batch.dtype}"
+            )
+        record_bytes = self.channels * self.side * self.side
+        rows = batch.view(len(wanted), record_bytes).numpy()
+        with environment(self._folder / "records.lmdb").begin(buffers=True) as transaction:
+            keys = zip(self._codes[wanted].tolist(), self._numbers[wanted].tolist(), strict=True)
+            for row, key in zip(rows, keys, strict=True):
+                record = transaction.get(_KEY.pack(*key))
+                if record is None or len(record) != record_bytes:
+                    self._refuse_record(key, record, record_bytes)
+                row[:] = np.frombuffer(record, np.uint8)
+        return batch
+
+    def _refuse_record(self, key: tuple[int, int], record: memoryview | None, record_bytes: int) -> None:
+        found = "is missing" if record is None else f"has {len(record)} bytes instead of {record_bytes}"
+        raise InvalidInput(f"{self._folder}: record {key[1]} of {self.name} {found}; make the packed set again with `prepare`.")
+
+
+class PackedSet:
+    """A packed set on disk. Picklable."""
+
+    def __init__(self, folder: Path, manifest: Manifest):
+        self.folder = folder
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "PackedSet":
+        """Open a packed set that `prepare` wrote.
+
+        Raises:
+            InvalidInput: no packed set there, or a damaged one.
+        """
+        folder = Path(folder)
+        packed = cls(folder, read_manifest(folder))
+        environment(folder / "records.lmdb")
+        return packed
+
+    def subset(self, name: str) -> PackedSubset:
+        """One subset by name.
+
+        train, val: paired. test: labelled where the source's test split is. unpaired_images: 3 channels.
+        unpaired_masks: 2 channels. minitrain, minival, miniunpaired_images: the fixed sample of 1000. trainval: train, val.
+
+        Raises:
+            InvalidInput: no such subset in this set, or its index is damaged.
+        """
+        if name == "trainval":
+            return _concatenate(name, self.subset("train"), self.subset("val"))
+        base = _VIEWS.get(name, name)
+        if base not in self.manifest.subsets:
+            raise InvalidInput(f"{self.folder} has no subset {name!r}; choose one of {', '.join(SUBSET_NAMES)}.")
+        subset = self.manifest.subsets[base]
+        positions, hand_types, paths = _read_index(self.folder, base, subset.count)
+        if name in _VIEWS:
+            number_at = {position: number for number, position in enumerate(positions)}
+            numbers = [number_at[position] for position in mini_positions(subset.listed) if position in number_at]
+        else:
+            numbers = list(range(subset.count))
+        return PackedSubset(
+            name=name,
+            side=self.manifest.side,
+            size=self.manifest.size,
+            channels=subset.channels,
+            hand_types=np.array([hand_types[number] for number in numbers], dtype=np.uint8),
+            paths=[paths[number] for number in numbers],
+            _folder=self.folder,
+            _codes=np.full(len(numbers), _CODES[base], dtype=np.uint8),
+            _numbers=np.array(numbers, dtype=np.int64),
+        )
+
+
+def _concatenate(name: str, first: PackedSubset, second: PackedSubset) -> PackedSubset:
+    return PackedSubset(
+        name=name,
+        side=first.side,
+        size=first.size,
+        channels=first.channels,
+        hand_types=np.concatenate([first.hand_types, second.hand_types]),
+        paths=first.paths + second.paths,
+        _folder=first._folder,
+        _codes=np.concatenate([first._codes, second._codes]),
+        _numbers=np.concatenate([first._numbers, second._numbers]),
+    )
+
+
+def _read_index(folder: Path, name: str, count: int) -> tuple[list[int], list[int], list[str]]:
+    """Positions in the source list, hand type codes and paths of a stored subset's records."""
+    file = folder / "index" / f"{name}.tsv"
+    positions, hand_types, paths = [], [], []
+    try:
+        with file.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                position, hand_type, path = line.rstrip("\n").split("\t")
+                positions.append(int(position))
+                hand_types.append(HAND_TYPES.index(hand_type))
+                paths.append(path)
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read ({error.strerror}); make the packed set again with `prepare`.") from error
+    except ValueError as error:
+        raise InvalidInput(f"{file}, line {len(paths) + 1}, is damaged; make the packed set again with `prepare`.") from error
+    if len(paths) != count:
+        raise InvalidInput(f"{file} has {len(paths)} lines, the manifest counts {count} records; make the packed set again.")
+    return positions, hand_types, paths
+
+
+class PackedWriter:
+    """Writes a packed set into `folder`, record by record; `finish` writes the manifest.
+
+    Args:
+        folder: an existing empty folder (hands.processes.folders.whole_folder makes one that appears whole or not at all).
+        size: side of the crops, a multiple of 16.
+        channels: stored subset -> channel count, for every subset the set shall have.
+    """
+
+    def __init__(self, folder: str | Path, size: int, channels: dict[str, int]):
+        self._folder = Path(folder)
+        self._size = size
+        self._side = record_side(size)
+        self._channels = channels
+        self._records = LmdbWriter(self._folder / "records.lmdb", ascending=False)
+        (self._folder / "index").mkdir()
+        self._indexes = {name: self._new_index(name) for name in channels}
+        self._hashes = {name: hashlib.sha256() for name in channels}
+        self._counts = dict.fromkeys(channels, 0)
+        self._class_pixels = {name: np.zeros((len(HANDS), NUM_CLASSES), np.int64) for name in channels}
+
+    def _new_index(self, name: str):
+        return (self._folder / "index" / f"{name}.tsv").open("w", encoding="utf-8", newline="\n")
+
+    def add(self, name: str, position: int, hand_type: str, path: str, record: np.ndarray) -> None:
+        """Append a (C, P, P) uint8 record to the stored subset `name`.
+
+        position: the entry's place in the source list, ascending. hand_type: one of parts.HAND_TYPES.
+        path: after images/, no extension; a mask id where there is no image.
+        """
+        shape = (self._channels[name], self._side, self._side)
+        if record.shape != shape or record.dtype != np.uint8:
+            raise ValueError(f"a record of {name} must be uint8 of shape {shape}, got {record.dtype} {record.shape}")
+        content = np.ascontiguousarray(record).tobytes()
+        line = f"{position}\t{hand_type}\t{path}\n"
+        self._records.put(_KEY.pack(_CODES[name], self._counts[name]), content)
+        self._indexes[name].write(line)
+        self._hashes[name].update(line.encode() + content)
+        self._counts[name] += 1
+        if shape[0] != 3:
+            self._class_pixels[name] += count_classes(record[-2:], self._size)
+
+    def finish(
+        self, channel_order: str, source_digest: str, listed: dict[str, int], dropped: dict[str, dict[str, int]]
+    ) -> Manifest:
+        """Flush everything, write the manifest and return it.
+
+        listed: subset -> entries in its source list. dropped: subset -> reason -> entries left out.
+        """
+        self._records.close()
+        for index in self._indexes.values():
+            index.close()
+        manifest = Manifest(
+            version=VERSION,
+            size=self._size,
+            side=self._side,
+            margin=(self._side - self._size) // 2,
+            channel_order=channel_order,
+            source_digest=source_digest,
+            digest=self._digest(),
+            subsets={
+                name: SubsetManifest(
+                    count=self._counts[name],
+                    listed=listed[name],
+                    channels=channels,
+                    class_pixels=() if channels == 3 else tuple(map(tuple, self._class_pixels[name].tolist())),
+                    dropped=dict(sorted(dropped[name].items())),
+                )
+                for name, channels in self._channels.items()
+            },
+        )
+        write_manifest(manifest, self._folder)
+        return manifest
+
+    def _digest(self) -> str:
+        whole = hashlib.sha256(f"packed {VERSION} {self._size}".encode())
+        for name, part in self._hashes.items():
+            whole.update(f"{name} {self._channels[name]} {self._counts[name]}".encode() + part.digest())
+        return whole.hexdigest()[:32]
+
+    def __enter__(self) -> "PackedWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._records.abandon()
+            for index in self._indexes.values():
+                index.close()
+
+
+def count_classes(labels: np.ndarray, size: int) -> np.ndarray:
+    """Pixels of each class in the central size x size of (2, P, P) labels: (2, 17) int64."""
+    margin = (labels.shape[-1] - size) // 2
+    centre = labels[:, margin : margin + size, margin : margin + size]
+    return np.stack([np.bincount(hand.ravel(), minlength=NUM_CLASSES) for hand in centre])

@@ -1,0 +1,132 @@
+"""Pictures for people: overlays, frames in rows, learning curves, confusion matrices."""
+
+from collections.abc import Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from PIL import Image, ImageDraw  # noqa: E402
+
+from hands.evaluation.metrics import Scores, part_iou  # noqa: E402
+from hands.parts import HANDS, NUM_CLASSES, PART_COLOURS, PART_NAMES  # noqa: E402
+
+OPACITY = 0.6
+TILE = 160  # pixels; frames smaller than this are enlarged to it
+GAP, HEADING = 4, 18
+
+
+def overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One hand's parts painted over its picture: image (H, W, 3) uint8, labels (H, W) 0..16; returns (H, W, 3) uint8."""
+    painted = (1 - OPACITY) * image + OPACITY * PART_COLOURS[labels]
+    return np.where((labels > 0)[..., None], painted, image).astype(np.uint8)
+
+
+def to_uint8(images: torch.Tensor) -> np.ndarray:
+    """Images (N, 3, S, S) in [0, 1] as (N, S, S, 3) uint8."""
+    return images.detach().float().mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def frame_rows(
+    images: torch.Tensor,
+    truth: torch.Tensor | None,
+    predicted: torch.Tensor | None,
+    captions: Sequence[str],
+    columns: int,
+) -> Image.Image:
+    """Frames as rows of tiles: picture, then per hand ground truth and prediction, as far as they are given.
+
+    Args:
+        images: (N, 3, S, S) in [0, 1]; truth, predicted: (N, 2, S, S), or None.
+        captions: N short texts over the frames.
+        columns: frames side by side.
+    """
+    sources = [(name, labels) for name, labels in (("truth", truth), ("predicted", predicted)) if labels is not None]
+    headings = ["image"] + [f"{hand}, {name}" for hand in HANDS for name, _ in sources]
+    tiles = []
+    for n, picture in enumerate(to_uint8(images)):
+        row = [picture]
+        for hand in range(len(HANDS)):
+            row += [overlay(picture, labels[n, hand].cpu().numpy()) for _, labels in sources]
+        tiles.append(row)
+    return tile_rows(tiles, headings, captions, columns)
+
+
+def tile_rows(
+    tiles: Sequence[Sequence[np.ndarray]], headings: Sequence[str], captions: Sequence[str], columns: int
+) -> Image.Image:
+    """Rows of equally large tiles (H, W, 3) under headings, each row with its caption, in `columns` columns."""
+    frame_width = len(headings) * (TILE + GAP) + 2 * GAP
+    height, width = tiles[0][0].shape[:2]
+    tile_height = round(TILE * height / width)
+    frame_height = tile_height + HEADING
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (columns * frame_width, HEADING + rows * frame_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column in range(min(columns, len(tiles))):
+        for i, heading in enumerate(headings):
+            draw.text((column * frame_width + i * (TILE + GAP) + GAP, 3), heading, fill="black")
+    resample = Image.NEAREST if width < TILE else Image.BILINEAR
+    for n, row in enumerate(tiles):
+        left, top = (n % columns) * frame_width, HEADING + (n // columns) * frame_height
+        draw.text((left + GAP, top + 2), captions[n], fill="black")
+        for i, tile in enumerate(row):
+            enlarged = Image.fromarray(tile).resize((TILE, tile_height), resample)
+            sheet.paste(enlarged, (left + i * (TILE + GAP) + GAP, top + HEADING - 2))
+    return sheet
+
+
+def learning_curves(history: Sequence[tuple[int, dict[str, float]]]) -> Figure:
+    """Losses, mIoU and discriminator accuracy over the epochs: history is (epoch, metrics) in order."""
+    groups = [
+        ("losses", [name for name in _names(history) if name.startswith("train/loss")]),
+        ("mean IoU", [name for name in _names(history) if name.startswith("val/miou")]),
+        ("shares", [name for name in _names(history) if name.startswith(("train/d_", "train/kept", "val/absent"))]),
+    ]
+    groups = [(title, names) for title, names in groups if names]
+    figure, axes = plt.subplots(1, len(groups), figsize=(6 * len(groups), 4.2), squeeze=False, layout="constrained")
+    for axis, (title, names) in zip(axes[0], groups, strict=True):
+        for name in names:
+            points = [(epoch, metrics[name]) for epoch, metrics in history if name in metrics]
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
+        axis.set(title=title, xlabel="epoch")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    plt.close(figure)
+    return figure
+
+
+def _names(history: Sequence[tuple[int, dict[str, float]]]) -> list[str]:
+    return sorted({name for _, metrics in history for name in metrics})
+
+
+def confusion_figure(confusion: np.ndarray) -> Figure:
+    """Row-normalised confusion matrices of both hands from (2, 17, 17) counts."""
+    shares = confusion / np.maximum(confusion.sum(axis=2, keepdims=True), 1)
+    figure, axes = plt.subplots(1, len(HANDS), figsize=(17, 8), layout="constrained")
+    for axis, hand, values in zip(axes, HANDS, shares, strict=True):
+        picture = axis.imshow(values, vmin=0, vmax=1, cmap="viridis")
+        axis.set_xticks(range(NUM_CLASSES), PART_NAMES, rotation=90, fontsize=8)
+        axis.set_yticks(range(NUM_CLASSES), PART_NAMES, fontsize=8)
+        axis.set(title=f"{hand} hand", xlabel="predicted", ylabel="ground truth")
+        for row, column in zip(*np.nonzero(values >= 0.05), strict=True):
+            shade = "black" if values[row, column] > 0.6 else "white"
+            axis.text(column, row, f"{values[row, column]:.2f}"[1:] if values[row, column] < 0.995 else "1",
+                      ha="center", va="center", fontsize=6, color=shade)  # fmt: skip
+    figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the ground-truth class")
+    plt.close(figure)
+    return figure
+
+
+def part_table(scores: Scores) -> dict[str, list]:
+    """Columns for a table of parts 1..16: pixels of ground truth and IoU, per hand and together."""
+    confusion = torch.from_numpy(scores.confusion)
+    columns = {"id": list(range(1, NUM_CLASSES)), "part": list(PART_NAMES[1:])}
+    for hand, counts in zip(HANDS, confusion, strict=True):
+        columns[f"iou_{hand}"] = part_iou(counts).tolist()
+        columns[f"pixels_{hand}"] = counts.sum(1)[1:].tolist()
+    columns["iou"] = part_iou(confusion.sum(0)).tolist()
+    return columns

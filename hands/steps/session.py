@@ -1,0 +1,109 @@
+"""A training step as an MLflow run: begun or gone on with, recorded, kept in checkpoints."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from PIL import Image
+
+from hands import tracking
+from hands.evaluation.inference import predict_subset
+from hands.packed.batches import RecordReader
+from hands.packed.packed_set import PackedSet
+from hands.pictures.figures import frame_rows
+from hands.steps.configs import device_config
+from hands.steps.parameters import CHECKPOINT
+from hands.tracking.outbox import Undelivered
+from hands.tracking.recorder import StepRecorder
+from hands.tracking.steps import run_to_resume
+from hands.training.devices import create_fabric
+from hands.training.loop import Recorder
+from hands.training.resume import TrainingCheckpoint
+
+VAL_PICTURES = 8
+OUTBOX = "outbox"  # beside the checkpoint
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a training step works with: processes, the packed set, readers of it, and where it reports."""
+
+    fabric: Fabric
+    packed: PackedSet
+    residency: str
+    val: RecordReader
+    recorder: Recorder
+    checkpoint: TrainingCheckpoint
+
+    def reader(self, subset: str) -> RecordReader:
+        return RecordReader(self.packed.subset(subset), self.residency, self.fabric.device)
+
+    def mask_reader(self, unpaired: str) -> RecordReader | None:
+        """Unpaired masks, where they are used."""
+        return self.reader("unpaired_masks") if unpaired in ("masks", "both") else None
+
+
+@contextmanager
+def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, ...]) -> Iterator[Session]:
+    """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names."""
+    resumed = run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
+    packed = PackedSet.open(params.packed_dir)
+    fabric = create_fabric(device_config(params))
+    fabric.launch()
+    val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
+    fingerprint = checkpoint_fingerprint(params, packed)
+    if fabric.global_rank != 0:
+        folder = Path(params.checkpoint_dir) / resumed if resumed else None
+        checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
+        yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
+        return
+    with tracking.run(entry_point, vars(params), resumed) as active:
+        folder = Path(params.checkpoint_dir) / active.info.run_id
+        checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
+        checkpoint.claim()
+        dataset = tracking.log_dataset(packed, "training")
+        picture = partial(val_picture, fabric, val)
+        recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX)
+        try:
+            yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
+        except (KeyboardInterrupt, Undelivered):
+            raise  # the models stay pending: the run may go on
+        except BaseException:
+            recorder.abandon()
+            checkpoint.remove_if_untrained()
+            raise
+    checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
+
+
+def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:
+    """What a checkpoint and the run that goes on from it must share: parameters that change results, and the data."""
+    elsewhere = (*CHECKPOINT, "packed_dir")
+    content = {name: value for name, value in vars(params).items() if name not in elsewhere} | {"data": packed.manifest.digest}
+    return json.dumps(content, sort_keys=True)
+
+
+class SilentRecorder:
+    """Of every process but the first."""
+
+    def epoch(self, epoch, metrics) -> None: ...
+
+    def evaluated(self, epoch, network, is_best) -> None: ...
+
+    def restore(self, history) -> None: ...
+
+    def finish(self, networks, size, best) -> None: ...
+
+
+def val_picture(fabric: Fabric, val: RecordReader, network: torch.nn.Module) -> Image.Image:
+    """The same validation frames each time, spread over the split: picture, truth and prediction of each hand."""
+    n = len(val.subset)
+    indices = np.unique(np.linspace(0, n - 1, min(n, VAL_PICTURES)).astype(np.int64))
+    _, images, truth, predicted = next(predict_subset(network, val, indices, len(indices), fabric.autocast))
+    return frame_rows(images, truth, predicted, [val.subset.paths[i] for i in indices], columns=2)

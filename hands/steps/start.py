@@ -1,0 +1,38 @@
+"""The networks that a step starts from."""
+
+import mlflow
+import torch
+
+from hands.errors import InvalidInput
+from hands.networks.checkpoint import load_network
+from hands.networks.hands_network import HandsNetwork, build_network, network_spec
+from hands.tracking.models import fetch_network
+
+
+def start_network(name: str, model: str, encoder_weights: str, size: int, seed: int) -> HandsNetwork:
+    """The network that training starts from: a logged model's, or a new one by name."""
+    if model:
+        return fetched_network(model, size)
+    check_size(name, size)
+    torch.manual_seed(seed)
+    network, weights = build_network(network_spec(name), encoder_weights)
+    if mlflow.active_run():
+        mlflow.set_tag("hands.encoder_weights", weights)
+    return network
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuses a name that is no network, and pictures that its encoder cannot halve often enough."""
+    multiple = 2 ** network_spec(name).encoder_depth
+    if size % multiple:
+        raise InvalidInput(f"size is {size}; {name} needs a multiple of {multiple}: pack the data with such a size.")
+
+
+def fetched_network(model: str, size: int) -> HandsNetwork:
+    network, trained_size = load_network(fetch_network(model))
+    if trained_size != size:
+        raise InvalidInput(
+            f"the model '{model}' was trained on pictures of side {trained_size}, the packed set has {size}; "
+            f"pack the data with size={trained_size} or train the model anew."
+        )
+    return network

@@ -1,0 +1,201 @@
+"""MLproject: every parameter is declared, forwarded and accepted, and its default is one that the command line takes."""
+
+import importlib
+import re
+import shlex
+
+import click
+import pytest
+import yaml
+
+from entrypoints import pipeline
+from entrypoints.launch import commands
+from entrypoints.launch.parameters import PIPELINE, TYPES
+from hands.tracking import ROOT
+
+PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
+ENTRY_POINTS = PROJECT["entry_points"]
+RECIPES = ("main", "dryrun", "full")
+# of steps that `pipeline.step` starts: what it gives them; the rest is the pipeline's of the same name, or the default
+GIVEN = {
+    "synthesize": set(),
+    "prepare": {"data_dir"},
+    "phase1": {"packed_dir", "epochs"},
+    "phase2_init": {"packed_dir", "seed", "g1_model", "g2_model", "epochs"},
+    "phase2_paired": {"packed_dir", "seed", "g2_model", "d_model", "epochs", "lr"},
+    "evaluate": {"packed_dir", "model", "split"},
+    "predict": {"packed_dir", "model", "split"},
+}
+# defaults that steps keep within the pipeline
+NOT_FORWARDED = {"phase1": {"g1_model"}, "predict": {"images", "boxes"}}
+
+
+def declared(entry_point: str) -> dict[str, dict]:
+    return ENTRY_POINTS[entry_point]["parameters"]
+
+
+def command_of(entry_point: str) -> click.Command:
+    module = re.match(r"HANDS_LAUNCHER=\$PPID python -m (entrypoints\.\w+) ", ENTRY_POINTS[entry_point]["command"])[1]
+    return importlib.import_module(module).main
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_command_forwards_every_parameter_once_under_its_name(entry_point):
+    words = shlex.split(ENTRY_POINTS[entry_point]["command"])[4:]
+    forwarded = list(zip(words[::2], words[1::2], strict=True))
+    assert sorted(forwarded) == sorted((f"--{name}", f"{{{name}}}") for name in declared(entry_point))
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_command_line_takes_exactly_the_declared_parameters(entry_point):
+    options = {option.name for option in command_of(entry_point).params}
+    assert options == set(declared(entry_point))
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_no_default_stands_in_python(entry_point):
+    for option in command_of(entry_point).params:
+        assert option.required, option.name
+        assert option.to_info_dict()["default"] is None, option.name
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_defaults_are_taken_by_the_command_line(entry_point):
+    command = command_of(entry_point)
+    arguments = [f"--{name}={field.get('default', 'given')}" for name, field in declared(entry_point).items()]
+    with command.make_context(entry_point, arguments) as context:
+        assert set(declared(entry_point)) <= set(context.params)
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_types_agree_with_the_command_line(entry_point):
+    for name, field in declared(entry_point).items():
+        kind = TYPES[name][0]
+        expected = "int" if isinstance(kind, click.IntRange) else "float" if kind is click.FLOAT else "string"
+        assert field["type"] == expected, name
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_defaults_are_written_as_their_type(entry_point):
+    python = {"int": (int,), "float": (int, float), "string": (str,)}
+    for name, field in declared(entry_point).items():
+        assert "default" not in field or type(field["default"]) in python[field["type"]], name
+
+
+def test_every_explained_parameter_is_used():
+    assert set(TYPES) == {name for entry_point in ENTRY_POINTS for name in declared(entry_point)}
+
+
+def test_recipes_declare_the_same_parameters():
+    assert all(set(declared(recipe)) == set(PIPELINE) for recipe in RECIPES)
+    assert len({ENTRY_POINTS[recipe]["command"] for recipe in RECIPES}) == 1
+    assert all(declared(recipe)["recipe"]["default"] == recipe for recipe in RECIPES)
+
+
+def test_only_what_cannot_be_guessed_is_required():
+    required = {(e, name) for e in ENTRY_POINTS for name, field in declared(e).items() if "default" not in field}
+    assert required <= {
+        ("full", "data_dir"), ("import_interhand", "release_dir"), ("phase2_init", "g1_model"), ("phase2_paired", "d_model"),
+        ("sweep", "g1_model"), ("sweep", "d_model"), ("sweep", "packed_dir"), ("sweep", "space"),
+    }  # fmt: skip
+    assert not any(entry_point in ("main", "dryrun", "test", "synthesize") for entry_point, _ in required)
+
+
+@pytest.mark.parametrize("entry_point", GIVEN)
+def test_steps_get_each_parameter_from_somewhere(entry_point):
+    from_pipeline = set(PIPELINE) - GIVEN[entry_point]
+    kept = set(declared(entry_point)) - GIVEN[entry_point] - from_pipeline - {"out_dir", "resume"}  # run_step fills these
+    assert GIVEN[entry_point] <= set(declared(entry_point))
+    assert kept == NOT_FORWARDED.get(entry_point, set())
+
+
+def recorded_steps(monkeypatch, **overrides) -> list[tuple[str, str, dict[str, str]]]:
+    """The steps that main would run, without running any."""
+    steps = []
+    outputs = {
+        "data_dir": "/data", "packed_dir": "/packed", "g1_model": "models:/g1", "discriminator_model": "models:/d",
+        "g2_model": "models:/g2", "val_miou": "0.5",
+    }  # fmt: skip
+
+    def run_step(entry_point, run_name, params, key):
+        steps.append((entry_point, run_name, params))
+        return outputs
+
+    subset = manifest_with_test(count=4, channels=5)
+    monkeypatch.setattr(pipeline, "run_step", run_step)
+    monkeypatch.setattr(pipeline, "data_fingerprint", lambda folder: "")
+    monkeypatch.setattr(pipeline, "read_manifest", lambda folder: subset)
+    monkeypatch.setattr(pipeline, "register", lambda *arguments: (1, True))
+    values = {name: field.get("default") for name, field in declared("main").items()} | overrides
+    arguments = [f"--{name}={value}" for name, value in values.items()]
+    with pipeline.main.make_context("main", arguments) as context:
+        pipeline.run_recipe(pipeline.SimpleNamespace(**context.params))
+    return steps
+
+
+def manifest_with_test(count: int, channels: int):
+    subset = pipeline.SimpleNamespace(count=count, channels=channels)
+    return pipeline.SimpleNamespace(subsets={"test": subset}, digest="0" * 32)
+
+
+def test_pipeline_gives_every_step_all_that_it_requires(monkeypatch):
+    for entry_point, _, params in recorded_steps(monkeypatch):
+        assert set(params) == set(declared(entry_point))
+        assert "None" not in params.values()
+        importlib.import_module(f"entrypoints.{entry_point}").main.make_context(
+            entry_point, [f"--{name}={value}" for name, value in params.items()]
+        ).close()
+
+
+def test_pipeline_forwards_what_the_user_sets(monkeypatch):
+    steps = recorded_steps(monkeypatch, paired_lr="0.002", drop_fraction="0.25", eval_every="7", skip_broken="true", seed="5")
+    seeds = {name: params.get("seed") for _, name, params in steps}
+    by_entry_point = {entry_point: params for entry_point, _, params in steps}
+    assert by_entry_point["phase2_paired"]["lr"] == "0.002"
+    assert by_entry_point["phase2_init"]["drop_fraction"] == "0.25"
+    assert by_entry_point["phase1"]["eval_every"] == "7"
+    assert by_entry_point["prepare"]["skip_broken"] == "True"
+    assert seeds["synthesize"] == seeds["phase1"] == "5"
+    assert (seeds["round 1 init"], seeds["round 2 paired"]) == ("6", "7")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left_out"),
+    [
+        ({}, set()),
+        ({"data_dir": "/somewhere"}, {"synthesize"}),
+        ({"round2_init_epochs": "0"}, {"round 2 init"}),
+        ({"unpaired": "masks"}, {"round 1 init", "round 2 init"}),
+    ],
+)
+def test_order_of_steps(monkeypatch, overrides, left_out):
+    order = [
+        "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
+        "evaluate test", "predict test",
+    ]  # fmt: skip
+    names = [name for _, name, _ in recorded_steps(monkeypatch, **overrides)]
+    assert names == [name for name in order if name not in left_out]
+
+
+def test_values_that_are_empty_reach_the_steps_as_empty(monkeypatch):
+    first_init = next(params for _, name, params in recorded_steps(monkeypatch) if name == "round 1 init")
+    assert first_init["g2_model"] == ""
+
+
+def test_declared_says_which_parameters_are_required():
+    assert commands.declared("phase2_init")["g1_model"] is None
+    assert commands.declared("phase1")["g1_model"] == ""
+
+
+def test_environment_is_pinned_and_stands_under_pip():
+    environment = yaml.safe_load((ROOT / PROJECT["conda_env"]).read_text())
+    python, pip = environment["dependencies"]
+    assert python == "python=3.11"
+    assert all(re.fullmatch(r"[A-Za-z0-9_.\[\]-]+==[0-9][\w.+]*", line) for line in pip["pip"])
+    assert not any(line.startswith(("-", ".")) for line in pip["pip"])
+
+
+def test_shared_values_are_resolved():
+    assert declared("phase1")["batch_size"] == declared("full")["batch_size"] == {"type": "int", "default": 16}
+    assert all("<<" not in declared(entry_point) for entry_point in ENTRY_POINTS)
+    assert declared("phase2_paired")["lr"]["default"] == 1.5e-4  # its own, over the shared one

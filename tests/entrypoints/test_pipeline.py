@@ -1,0 +1,318 @@
+"""The whole pipeline, small: what it leaves in MLflow, what a second run reuses, how it ends when it is stopped."""
+
+import io
+import json
+import re
+import signal
+import subprocess
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+
+from hands.files.lmdb_files import environment as lmdb_environment
+from hands.packed.manifest import read_manifest
+from hands.raw.layout import RawDataset
+from hands.tracking import ROOT
+from tests.project import (
+    EXPERIMENT,
+    TINY_RECIPE,
+    arguments,
+    command,
+    environment,
+    invoke,
+    living,
+    new_store,
+    track_to,
+    wait_until,
+)
+
+STEPS = [
+    "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
+    "evaluate test", "predict test",
+]  # fmt: skip
+VAL_METRICS = {f"val/{name}" for name in ("miou", "miou_dataset", "miou_overlap", "miou_single", "miou_interacting")}
+D_METRICS = {"train/loss_d", "train/d_real_acc", "train/d_fake_acc"}
+TRAIN_METRICS = {
+    "phase1": {"train/loss_ce", "train/loss_total", "train/images_per_s"} | D_METRICS,
+    "round 1 init": {"train/loss_ce", "train/loss_dice", "train/loss_total", "train/kept_confidence", "train/images_per_s"},
+    "round 2 paired": {
+        "train/loss_ce", "train/loss_dice", "train/loss_adv", "train/loss_total", "train/d_real_acc", "train/d_fake_acc",
+        "train/images_per_s",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, store_template) -> SimpleNamespace:
+    """A run of main, started as MLproject starts it, in a folder whose name has a space."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    uri = new_store(folder / "store", store_template)
+    recipe = TINY_RECIPE | {"work_dir": folder / "made by it", "checkpoint_dir": folder / "checkpoints"}
+    done = subprocess.run(
+        command("pipeline", *arguments("main", **recipe)),
+        cwd=ROOT,
+        env=environment(uri),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(uri=uri, client=MlflowClient(uri), recipe=recipe, folder=folder, said=done)
+
+
+def runs(client: MlflowClient) -> list[Run]:
+    """All runs, oldest first."""
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    return client.search_runs([experiment], order_by=["attributes.start_time ASC"])
+
+
+def parents(client: MlflowClient) -> list[Run]:
+    return [run for run in runs(client) if "mlflow.parentRunId" not in run.data.tags]
+
+
+def children(client: MlflowClient, parent: Run) -> list[Run]:
+    return [run for run in runs(client) if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+
+def step(finished: SimpleNamespace, name: str) -> Run:
+    return next(run for run in children(finished.client, parents(finished.client)[0]) if run.info.run_name == name)
+
+
+def artifacts(client: MlflowClient, run: Run, folder: str | None = None) -> list[str]:
+    return [item.path for item in client.list_artifacts(run.info.run_id, folder)]
+
+
+def test_a_parent_with_its_steps_in_order(finished):
+    parent = parents(finished.client)[0]
+    steps = children(finished.client, parent)
+    assert [run.info.run_name for run in steps] == STEPS
+    assert {run.info.status for run in [parent, *steps]} == {"FINISHED"}
+    assert parent.info.run_name == "main"
+    assert parent.data.params["phase1_epochs"] == "2"
+
+
+def test_steps_carry_their_origin(finished):
+    for run in runs(finished.client):
+        assert len(run.data.tags["mlflow.source.git.commit"]) == 40
+        assert "environment.json" in artifacts(finished.client, run)
+    assert step(finished, "phase1").data.tags["mlflow.project.entryPoint"] == "phase1"
+    assert step(finished, "phase1").data.params["batch_size"] == "8"
+
+
+def test_environment_names_the_packages(finished):
+    run_id = step(finished, "phase1").info.run_id
+    packages = mlflow.artifacts.load_dict(f"{step(finished, 'phase1').info.artifact_uri}/environment.json")["packages"]
+    assert run_id and {"torch", "mlflow", "numpy"} <= set(packages)
+
+
+def test_system_metrics_are_kept(finished):
+    assert any(name.startswith("system/") for name in parents(finished.client)[0].data.metrics)
+
+
+@pytest.mark.parametrize("name", TRAIN_METRICS)
+def test_metrics_of_each_epoch_are_tied_to_model_and_data(finished, name):
+    run = step(finished, name)
+    epochs = list(range(1, 1 + int(run.data.params["epochs"])))
+    models = [finished.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs]
+    of_models = [metric for model in models for metric in model.metrics]
+    for metric in TRAIN_METRICS[name] | VAL_METRICS & set(run.data.metrics) | {"val/miou", "val/miou_dataset"}:
+        assert [point.step for point in finished.client.get_metric_history(run.info.run_id, metric)] == epochs, metric
+        points = [point for point in of_models if point.key == metric]
+        assert epochs[-1] in {point.step for point in points}, metric
+        assert {point.dataset_digest for point in points} == {prepared(finished).digest}, metric
+
+
+def test_metrics_are_those_of_the_right_model(finished):
+    run = step(finished, "phase1")
+    models = {output.model_id: finished.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs}
+    # MLflow adds system metrics to the models of a run that lasts long enough for some
+    by_name = {
+        model.name: {metric.key for metric in model.metrics if not metric.key.startswith("system/")}
+        for model in models.values()
+    }
+    assert set(by_name) == {"g1", "discriminator"}
+    assert by_name["discriminator"] == D_METRICS
+    assert {"val/miou", "train/loss_ce"} <= by_name["g1"] and not D_METRICS & by_name["g1"]
+    assert {str(model.status) for model in models.values()} == {"READY"}
+
+
+def test_models_can_be_ranked_by_score(finished):
+    experiment = finished.client.get_experiment_by_name(EXPERIMENT).experiment_id
+    order = [{"field_name": "metrics.val/miou", "ascending": False}]
+    found = finished.client.search_logged_models([experiment], order_by=order)
+    scores = [metric.value for model in found[:1] for metric in model.metrics if metric.key == "val/miou"]
+    assert scores and max(scores) >= step(finished, "round 1 paired").data.metrics["val/miou"]
+
+
+def test_evaluation_stands_at_the_model(finished):
+    run = step(finished, "evaluate test")
+    uri = run.data.params["model"]
+    metrics = {metric.key: metric for metric in finished.client.get_logged_model(uri.removeprefix("models:/")).metrics}
+    assert {"test/miou", "test/miou_dataset", "test/absent_hand"} <= set(metrics)
+    assert metrics["test/miou"].dataset_digest == prepared(finished).digest
+
+
+def prepared(finished: SimpleNamespace):
+    return read_manifest(Path(step(finished, "prepare").data.tags["hands.output.packed_dir"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("synthesize", {"preview_train.png", "preview_val.png"}),
+        (
+            "prepare",
+            {"manifest.json", "class_weights.json", *(f"preview_{s}.png" for s in ("train", "val", "unpaired_images"))},
+        ),
+        ("phase1", {"learning_curves.png"}),
+        ("round 2 paired", {"learning_curves.png"}),
+        ("evaluate test", {"parts_test.json", "confusion_test.png", "best_test.png", "worst_test.png"}),
+        ("predict test", {"predicted_test.png"}),
+    ],
+)
+def test_artifacts_of_a_step(finished, name, expected):
+    assert expected <= set(artifacts(finished.client, step(finished, name)))
+
+
+def test_a_picture_of_validation_frames_at_each_evaluation(finished):
+    pictures = artifacts(finished.client, step(finished, "phase1"), "images")
+    steps = [re.search(r"val_frames.step.(\d+)", path)[1] for path in pictures if path.endswith(".png")]
+    assert sorted(steps) == ["1", "2"]
+
+
+def test_part_table_and_class_weights_are_whole(finished):
+    parts = mlflow.artifacts.load_dict(f"{step(finished, 'evaluate test').info.artifact_uri}/parts_test.json")
+    weights = mlflow.artifacts.load_dict(f"{step(finished, 'prepare').info.artifact_uri}/class_weights.json")
+    assert (len(parts["data"]), len(weights["data"])) == (16, 17)
+    assert {"part", "iou_left", "iou_right", "iou"} <= set(parts["columns"])
+    assert {"manual", "strong", "inverse", "median_frequency", "effective_number"} <= set(weights["columns"])
+
+
+def test_logged_models_hold_no_pickle(finished):
+    folders = [file.parent for file in (finished.folder / "store" / "artifacts" / "models").rglob("MLmodel")]
+    assert len(folders) == 6  # g1 and d, then g2 of four steps
+    for folder in folders:
+        names = {path.name for path in folder.rglob("*")}
+        assert {"network.json", "weights.safetensors"} <= names
+        assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".bin"))]
+
+
+def test_the_best_model_is_registered_as_champion(finished):
+    version = finished.client.get_model_version_by_alias("hands-g2", "champion")
+    assert version.tags["hands.dataset_digest"] == prepared(finished).digest
+    assert version.tags["hands.model"] == step(finished, "evaluate test").data.params["model"]
+
+
+def test_submission_can_be_read(finished):
+    folder = Path(step(finished, "predict test").data.tags["hands.output.predictions"])
+    packed = Path(step(finished, "prepare").data.tags["hands.output.packed_dir"])
+    raw = RawDataset(Path(step(finished, "synthesize").data.tags["hands.output.data_dir"]), "bgr")
+    paths = [entry.path for entry in raw.entries("test")]
+    with tarfile.open(folder / "test.lmdb.tar.gz") as archive:
+        assert {"test.lmdb/data.mdb", "test.lmdb/im_path.pt"} <= set(archive.getnames())
+    with lmdb_environment(folder / "test.lmdb").begin() as view:
+        for path in paths:
+            for hand in "lr":
+                labels = np.asarray(Image.open(io.BytesIO(view.get(f"{path}__{hand}".encode()))))
+                assert labels.shape == (64, 64, 3) and labels.max() <= 16
+    assert packed.is_dir()
+
+
+def test_nothing_alarming_is_said(finished):
+    noise = [line for line in finished.said.stderr.splitlines() if "Warning" in line or "Traceback" in line]
+    assert noise == []
+
+
+@pytest.fixture
+def again(finished, monkeypatch):
+    """Runs main once more in this process, with other values for some parameters; what it said."""
+
+    def run(**overrides: object):
+        track_to(finished.uri, monkeypatch)
+        said = invoke("main", **finished.recipe | overrides)
+        assert said.exit_code == 0, said.output
+        return said.output
+
+    return run
+
+
+def test_the_same_command_reuses_every_step(finished, again):
+    first = parents(finished.client)[0]
+    output = again()
+    second = parents(finished.client)[-1]
+    assert second.info.run_id != first.info.run_id and children(finished.client, second) == []
+    for run in children(finished.client, first):
+        assert f"{run.info.run_name}: reused from run {run.info.run_id}" in output
+        assert second.data.tags[f"hands.reused.{run.info.run_name}"] == run.info.run_id
+    assert len(finished.client.search_model_versions("name='hands-g2'")) == 1
+
+
+def test_a_changed_parameter_reruns_what_depends_on_it(finished, again):
+    again(round2_paired_epochs=2)
+    rerun = children(finished.client, parents(finished.client)[-1])
+    assert [run.info.run_name for run in rerun] == ["round 2 paired", "evaluate test", "predict test"]
+
+
+def test_a_lost_output_is_made_again(finished, again):
+    folder = Path(step(finished, "predict test").data.tags["hands.output.predictions"])
+    folder.rename(folder.with_name("moved away"))
+    again()
+    assert [run.info.run_name for run in children(finished.client, parents(finished.client)[-1])] == ["predict test"]
+    assert (folder / "test.lmdb.tar.gz").is_file()
+
+
+def test_what_a_killed_step_had_made_is_taken_over(finished, again):
+    names = ["synthesize", "prepare", "predict test"]
+    made = {}
+    for name in names:
+        run = step(finished, name)
+        (folder,) = (Path(value) for tag, value in run.data.tags.items() if tag.startswith("hands.output."))
+        made[name] = (folder, folder.stat().st_ino)
+        for other in runs(finished.client):
+            if other.info.run_name == name:
+                finished.client.set_terminated(other.info.run_id, "KILLED")  # as if between the folder and the run's end
+    again()
+    rerun = {run.info.run_name: run for run in children(finished.client, parents(finished.client)[-1])}
+    assert list(rerun) == names and {run.info.status for run in rerun.values()} == {"FINISHED"}
+    for name, (folder, inode) in made.items():
+        assert str(folder) in rerun[name].data.tags.values() and folder.stat().st_ino == inode
+
+
+def test_sigterm_ends_the_pipeline_and_its_step_as_killed(finished):
+    recipe = command("pipeline", *arguments("main", **finished.recipe | {"phase1_epochs": 100_000}))
+    known = {run.info.run_id for run in runs(finished.client)}
+    process = subprocess.Popen(
+        recipe, cwd=ROOT, env=environment(finished.uri), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+    def explain() -> str:
+        process.kill()
+        return process.communicate()[0]
+
+    wait_until(
+        lambda: any("train/loss_ce" in run.data.metrics for run in new_runs(finished.client, known)), process, explain
+    )
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said and "stopped" in said
+    assert {(run.info.run_name, run.info.status) for run in new_runs(finished.client, known)} == {
+        ("main", "KILLED"), ("phase1", "KILLED")
+    }  # fmt: skip
+    wait_until(lambda: not living(process.pid), seconds=10)
+
+
+def new_runs(client: MlflowClient, known: set[str]) -> list[Run]:
+    return [run for run in runs(client) if run.info.run_id not in known]
+
+
+def test_json_artifacts_are_json(finished):
+    manifest = mlflow.artifacts.load_text(f"{step(finished, 'prepare').info.artifact_uri}/manifest.json")
+    assert json.loads(manifest)["digest"] == prepared(finished).digest

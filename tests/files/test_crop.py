@@ -1,0 +1,105 @@
+"""Where pixels of a box land, by hand."""
+
+import cv2
+import numpy as np
+import pytest
+
+from hands.files.crop import box_around, crop_image, crop_labels, uncrop_labels
+from hands.files.decoding import BrokenEntry
+
+
+def grey(values: list[list[int]]) -> np.ndarray:
+    return np.repeat(np.array(values, np.uint8)[..., None], 3, axis=2)
+
+
+def test_a_box_of_the_crops_size_copies_pixels():
+    image = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+    assert np.array_equal(crop_image(image, (5.0, 3.0, 16.0, 16.0), 16, 0), image[3:19, 5:21])
+    labels = image[..., :2].transpose(2, 0, 1) % 17
+    assert np.array_equal(crop_labels(labels, (5.0, 3.0, 16.0, 16.0), 16, 0), labels[:, 3:19, 5:21])
+
+
+def test_outside_the_picture_is_zero():
+    image = np.full((4, 4, 3), 200, np.uint8)
+    cropped = crop_image(image, (-2.0, 1.0, 8.0, 8.0), 8, 0)
+    expected = np.zeros((8, 8, 3), np.uint8)
+    expected[0:3, 2:6] = 200
+    assert np.array_equal(cropped, expected)
+    assert np.array_equal(crop_labels(image[..., :2].transpose(2, 0, 1), (-2.0, 1.0, 8.0, 8.0), 8, 0)[0], expected[..., 0])
+
+
+def test_halving_averages_and_doubling_interpolates():
+    image = grey([[0, 0, 0, 0, 100, 100, 100, 100]] * 8)
+    # Halved: centres at 1, 3, 5, 7; triangle of half-width 2 weighs the four pixels around a centre 1, 3, 3, 1: 12.5 and 87.5.
+    assert crop_image(image, (0.0, 0.0, 8.0, 8.0), 4, 0)[1, 1:3, 0].tolist() == [13, 88]
+    # Doubled: centres at 3.25, 3.75, 4.25, 4.75, a quarter and three quarters between pixel centres 3.5 and 4.5.
+    doubled = crop_image(image, (2.0, 2.0, 4.0, 4.0), 8, 0)
+    assert doubled[4, 2:6, 0].tolist() == [0, 25, 75, 100]
+
+
+def test_half_a_pixel_blends_two_neighbours():
+    image = grey([[10, 30, 50, 70]] * 4)
+    assert crop_image(image, (0.5, 0.0, 3.0, 3.0), 3, 0)[1, :, 0].tolist() == [20, 40, 60]
+
+
+def test_labels_take_the_pixel_under_the_centre():
+    labels = np.arange(8, dtype=np.uint8).reshape(1, 1, 8).repeat(8, axis=1).repeat(2, axis=0)
+    assert crop_labels(labels, (0.0, 0.0, 8.0, 8.0), 4, 0)[0, 0].tolist() == [1, 3, 5, 7]  # centres 1, 3, 5, 7
+    assert crop_labels(labels, (0.0, 0.0, 4.0, 4.0), 8, 0)[0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert crop_labels(labels, (5.0, 0.0, 8.0, 8.0), 8, 0)[1, 7].tolist() == [5, 6, 7, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("size", "margin"), [(16, 2), (64, 8), (128, 16)])
+@pytest.mark.parametrize("box", [(3.7, -9.2, 41.3, 41.3), (-20.0, -20.0, 90.0, 90.0), (10.1, 12.9, 7.3, 7.3)])
+def test_the_centre_of_the_enlarged_crop_is_the_crop(size: int, margin: int, box):
+    generator = np.random.default_rng(1)
+    image = generator.integers(0, 256, (50, 40, 3), dtype=np.uint8)
+    labels = generator.integers(0, 17, (2, 50, 40), dtype=np.uint8)
+    centre = slice(margin, margin + size)
+    whole, exact = crop_image(image, box, size, margin)[centre, centre], crop_image(image, box, size, 0)
+    assert np.abs(whole.astype(int) - exact).max() <= 1  # fixed-point rounding of the filter weights
+    assert np.array_equal(crop_labels(labels, box, size, margin)[:, centre, centre], crop_labels(labels, box, size, 0))
+
+
+def test_agrees_with_an_affine_warp_by_opencv_where_nothing_is_shrunk():
+    image = cv2.resize(np.random.default_rng(2).integers(0, 256, (6, 5, 3), dtype=np.uint8), (50, 60))
+    x, y, w = 7.25, -4.5, 40.0
+    scale = w / 64
+    # OpenCV puts pixel centres at whole numbers: source = x + (j + 0.5) * scale - 0.5.
+    matrix = np.array([[scale, 0, x + scale / 2 - 0.5], [0, scale, y + scale / 2 - 0.5]])
+    theirs = cv2.warpAffine(image, matrix, (64, 64), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    assert np.abs(crop_image(image, (x, y, w, w), 64, 0).astype(int) - theirs).max() <= 6  # OpenCV's 1/32 pixel steps
+
+
+def test_fine_stripes_do_not_alias():
+    stripes = np.zeros((320, 320, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert np.abs(crop_image(stripes, (0.0, 0.0, 320.0, 320.0), 64, 0)[2:-2, 2:-2].astype(int) - 127.5).max() < 8
+
+
+def test_labels_go_back_to_their_place():
+    labels = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.uint8)
+    whole = uncrop_labels(labels, (1.0, -1.0, 4.0, 4.0), 4, 6)
+    assert whole[0].tolist() == [[0, 1, 1, 2, 2, 0], [0, 3, 3, 4, 4, 0], [0, 3, 3, 4, 4, 0], [0] * 6]
+    assert whole[1, 0].tolist() == [0, 5, 5, 6, 6, 0]
+    assert uncrop_labels(labels, (100.0, 0.0, 4.0, 4.0), 4, 6).max() == 0
+
+
+def test_box_around_both_hands():
+    labels = np.zeros((2, 30, 40), np.uint8)
+    assert box_around(labels) is None
+    labels[0, 10, 4] = 1
+    labels[1, 13, 11] = 16
+    # columns 4..12, rows 10..14: side 8, centre (8, 12), enlarged to 10
+    assert box_around(labels) == (3.0, 7.0, 10.0, 10.0)
+
+
+@pytest.mark.parametrize("box", [(40.0, 0.0, 5.0, 5.0), (0.0, -6.0, 5.0, 5.0), (-5.0, 0.0, 5.0, 5.0)])
+def test_refuses_boxes_that_miss_the_picture(box):
+    with pytest.raises(BrokenEntry, match="lies outside its 40 x 30 image"):
+        crop_image(np.zeros((30, 40, 3), np.uint8), box, 16, 2)
+
+
+def test_refuses_boxes_that_would_take_all_memory():
+    with pytest.raises(BrokenEntry, match="50,000,000"):
+        crop_image(np.zeros((30, 40, 3), np.uint8), (-5e5, -5e5, 1e6, 1e6), 16, 2)

@@ -1,0 +1,320 @@
+"""The packed set: what is written is what is read, whatever process or thread reads."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hands.errors import InvalidInput
+from hands.packed.manifest import SUBSET_CHANNELS, record_side
+from hands.packed.packed_set import PackedSet, PackedWriter, count_classes
+from hands.processes.folders import whole_folder
+
+SIZE = 16
+SIDE = 20
+CHANNELS = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 3}
+ROOT = Path(__file__).parents[2]
+
+
+def a_record(channels: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    record = generator.integers(0, 17, (channels, SIDE, SIDE), dtype=np.uint8)
+    if channels > 2:
+        record[:3] = generator.integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
+    return record
+
+
+def write_packed(folder: Path, counts: dict[str, int], skip: frozenset[int] = frozenset()) -> None:
+    """Records of subset s are a_record(channels, 1000 * code + position); positions in `skip` are dropped from train."""
+    with whole_folder(folder) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
+        dropped = {name: {} for name in CHANNELS}
+        for code, name in enumerate(CHANNELS):
+            for position in range(counts[name]):
+                if name == "train" and position in skip:
+                    dropped[name]["broken"] = dropped[name].get("broken", 0) + 1
+                    continue
+                record = a_record(CHANNELS[name], 10000 * code + position)
+                hand_type = ("left", "right", "interacting")[position % 3]
+                writer.add(name, position, hand_type, f"{name}/Capture0/seq/cam1/image{position}", record)
+        writer.finish("bgr", "5" * 32, counts, dropped)
+
+
+COUNTS = {"train": 7, "unpaired_images": 5, "unpaired_masks": 4, "val": 3, "test": 2}
+
+
+@pytest.fixture
+def packed_folder(tmp_path: Path) -> Path:
+    write_packed(tmp_path / "packed", COUNTS)
+    return tmp_path / "packed"
+
+
+def test_every_record_comes_back(packed_folder: Path):
+    packed = PackedSet.open(packed_folder)
+    for code, name in enumerate(CHANNELS):
+        subset = packed.subset(name)
+        assert (len(subset), subset.channels, subset.side, subset.size) == (COUNTS[name], CHANNELS[name], SIDE, SIZE)
+        order = list(range(COUNTS[name]))[::-1]
+        batch = subset.read(order, None)
+        for row, position in zip(batch, order, strict=True):
+            assert np.array_equal(row.numpy(), a_record(CHANNELS[name], 10000 * code + position))
+        assert subset.paths[1] == f"{name}/Capture0/seq/cam1/image1"
+        assert subset.hand_types.tolist() == [position % 3 for position in range(COUNTS[name])]
+
+
+def test_reads_into_the_given_tensor(packed_folder: Path):
+    subset = PackedSet.open(packed_folder).subset("train")
+    out = torch.full((2, 5, SIDE, SIDE), 255, dtype=torch.uint8)
+    assert subset.read(np.array([6, 0]), out) is out
+    assert np.array_equal(out[1].numpy(), a_record(5, 0))
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        torch.empty(2, 5, SIDE, SIDE),
+        torch.empty(1, 5, SIDE, SIDE, dtype=torch.uint8),
+        torch.empty(2, SIDE, SIDE, 5, dtype=torch.uint8).permute(0, 3, 1, 2),
+    ],
+)
+def test_refuses_an_unfit_out_tensor(packed_folder: Path, out: torch.Tensor):
+    with pytest.raises(ValueError, match="contiguous uint8"):
+        PackedSet.open(packed_folder).subset("train").read([0, 1], out)
+
+
+@pytest.mark.parametrize("indices", [[7], [-1], [0, 99]])
+def test_refuses_positions_outside(packed_folder: Path, indices: list[int]):
+    with pytest.raises(IndexError, match="from 0 to 6"):
+        PackedSet.open(packed_folder).subset("train").read(indices, None)
+
+
+def test_an_empty_batch_is_empty(packed_folder: Path):
+    assert PackedSet.open(packed_folder).subset("train").read([], None).shape == (0, 5, SIDE, SIDE)
+
+
+def test_trainval_is_train_then_val(packed_folder: Path):
+    packed = PackedSet.open(packed_folder)
+    trainval = packed.subset("trainval")
+    assert trainval.paths == packed.subset("train").paths + packed.subset("val").paths
+    batch = trainval.read([8, 1], None)
+    assert np.array_equal(batch[0].numpy(), a_record(5, 30001))
+    assert np.array_equal(batch[1].numpy(), a_record(5, 1))
+
+
+def test_mini_is_the_fixed_sample_of_the_list_even_where_entries_were_dropped(tmp_path: Path):
+    skip = frozenset({3, 500, 1001})
+    write_packed(tmp_path / "packed", {**COUNTS, "train": 1010}, skip)
+    entries = [f"train/Capture0/seq/cam1/image{position}" for position in range(1010)]
+    r = random.Random(1)
+    r.randint(0, 100)
+    expected = [path for path in r.sample(entries, 1000) if int(path.rpartition("image")[2]) not in skip]
+    mini = PackedSet.open(tmp_path / "packed").subset("minitrain")
+    assert mini.paths == expected
+    first = int(expected[0].rpartition("image")[2])
+    assert np.array_equal(mini.read([0], None)[0].numpy(), a_record(5, first))
+
+
+def test_mini_of_a_small_list_is_all_of_it(packed_folder: Path):
+    packed = PackedSet.open(packed_folder)
+    assert packed.subset("minival").paths == packed.subset("val").paths
+
+
+def test_class_pixels_count_the_central_crop(packed_folder: Path):
+    expected = np.zeros((2, 17), np.int64)
+    for position in range(COUNTS["val"]):
+        for hand, labels in enumerate(a_record(5, 30000 + position)[3:]):
+            values, counts = np.unique(labels[2:18, 2:18], return_counts=True)
+            expected[hand, values] += counts
+    manifest = PackedSet.open(packed_folder).manifest
+    assert np.array_equal(manifest.subsets["val"].class_pixels, expected)
+    assert manifest.subsets["unpaired_images"].class_pixels == ()
+
+
+def test_count_classes_by_hand():
+    labels = np.zeros((2, SIDE, SIDE), np.uint8)
+    labels[0, 1, 1] = 4  # in the margin
+    labels[0, 2, 2:5] = 4
+    labels[1, 17, 17] = 16
+    counts = count_classes(labels, SIZE)
+    assert counts[0].tolist() == [253, 0, 0, 0, 3] + [0] * 12
+    assert counts[1].tolist() == [255] + [0] * 15 + [1]
+
+
+@pytest.mark.parametrize(("size", "side"), [(64, 80), (96, 120), (128, 160), (16, 20)])
+def test_record_side(size: int, side: int):
+    assert record_side(size) == side
+
+
+@pytest.mark.parametrize("size", [0, 8, 100, -16, 2048, 64.0])
+def test_refuses_sizes_without_whole_margins(size):
+    with pytest.raises(InvalidInput, match="multiple of 16"):
+        record_side(size)
+
+
+def test_same_records_same_digest_other_records_another(tmp_path: Path):
+    for name, counts in (("a", COUNTS), ("b", COUNTS), ("c", {**COUNTS, "val": 2})):
+        write_packed(tmp_path / name, counts)
+    digests = [PackedSet.open(tmp_path / name).manifest.digest for name in "abc"]
+    assert digests[0] == digests[1] != digests[2]
+    assert len(digests[0]) == 32
+
+
+def _sum_in_child(subset, queue):
+    queue.put(int(subset.read(range(len(subset)), None).sum()))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_subset_travels_to_another_process(packed_folder: Path, method: str):
+    subset = PackedSet.open(packed_folder).subset("train")
+    expected = int(subset.read(range(7), None).sum())  # the parent's handle is open by now
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=_sum_in_child, args=(subset, queue))
+    child.start()
+    assert queue.get(timeout=60) == expected
+    child.join(60)
+    assert child.exitcode == 0
+    assert int(subset.read(range(7), None).sum()) == expected
+
+
+def test_pickling_keeps_no_handle(packed_folder: Path):
+    subset = PackedSet.open(packed_folder).subset("val")
+    copy = pickle.loads(pickle.dumps(subset))
+    assert torch.equal(copy.read([2], None), subset.read([2], None))
+
+
+def test_threads_read_together(packed_folder: Path):
+    def total(_: int) -> int:
+        return int(PackedSet.open(packed_folder).subset("train").read(range(7), None).sum())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(total, range(32)))) == 1
+
+
+# Damage
+
+
+def edit_manifest(folder: Path, change) -> None:
+    file = folder / "manifest.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("size"), "no 'size'"),
+        (lambda m: m.update(version=99), "version is 99"),
+        (lambda m: m.update(size=17), "multiple of 16"),
+        (lambda m: m.update(side=21), "side and margin"),
+        (lambda m: m.update(digest=7), "digest"),
+        (lambda m: m.update(subsets=[]), "subsets"),
+        (lambda m: m["subsets"].update(other={}), "'other'"),
+        (lambda m: m["subsets"]["train"].update(count=-1), "train.count"),
+        (lambda m: m["subsets"]["train"].update(count=True), "train.count"),
+        (lambda m: m["subsets"]["train"].update(channels=4), "train.channels"),
+        (lambda m: m["subsets"]["train"].update(class_pixels=[[0] * 17]), "class_pixels"),
+        (lambda m: m["subsets"]["train"].update(listed=70), "lists 70"),
+    ],
+)
+def test_refuses_a_manifest_that_does_not_fit(packed_folder: Path, change, message: str):
+    edit_manifest(packed_folder, change)
+    with pytest.raises(InvalidInput, match=message):
+        PackedSet.open(packed_folder)
+
+
+def test_refuses_a_folder_that_is_no_packed_set(tmp_path: Path):
+    with pytest.raises(InvalidInput, match="not a packed set"):
+        PackedSet.open(tmp_path)
+    (tmp_path / "manifest.json").write_text("[" * 100000)
+    with pytest.raises(InvalidInput, match="not JSON"):
+        PackedSet.open(tmp_path)
+
+
+def test_refuses_records_cut_short(packed_folder: Path):
+    file = packed_folder / "records.lmdb" / "data.mdb"
+    os.truncate(file, file.stat().st_size - 4096)
+    with pytest.raises(InvalidInput, match="cut short"):
+        PackedSet.open(packed_folder)
+
+
+def test_refuses_an_index_at_odds_with_the_manifest(packed_folder: Path):
+    index = packed_folder / "index" / "val.tsv"
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(lines[:-1]))
+    with pytest.raises(InvalidInput, match="2 lines"):
+        PackedSet.open(packed_folder).subset("val")
+    index.write_text("no tabs\n")
+    with pytest.raises(InvalidInput, match="line 1"):
+        PackedSet.open(packed_folder).subset("val")
+
+
+def test_names_a_record_that_is_missing(packed_folder: Path):
+    edit_manifest(packed_folder, lambda m: m["subsets"]["val"].update(count=4, listed=4))
+    with (packed_folder / "index" / "val.tsv").open("a") as index:
+        index.write("3\tleft\tval/extra\n")
+    with pytest.raises(InvalidInput, match="record 3 of val is missing"):
+        PackedSet.open(packed_folder).subset("val").read([3], None)
+
+
+def test_refuses_unknown_subsets(packed_folder: Path):
+    with pytest.raises(InvalidInput, match="no subset 'minitest'"):
+        PackedSet.open(packed_folder).subset("minitest")
+
+
+# Whole or not at all
+
+
+def test_refuses_an_occupied_destination_and_leaves_it_alone(packed_folder: Path):
+    before = PackedSet.open(packed_folder).manifest
+    with pytest.raises(InvalidInput, match="already holds files"):
+        write_packed(packed_folder, COUNTS)
+    assert PackedSet.open(packed_folder).manifest == before
+
+
+def test_a_writer_killed_midway_leaves_nothing_that_passes_for_whole(packed_folder: Path):
+    reader = PackedSet.open(packed_folder).subset("train")
+    destination = packed_folder.parent / "killed"
+    code = f"""
+import sys, os, signal
+sys.path.insert(0, {str(ROOT)!r})
+from tests.packed.test_packed_set import *
+with whole_folder({str(destination)!r}) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
+    for position in range(20000):
+        writer.add("train", position, "left", f"train/{{position}}", a_record(5, 0))
+    writer.finish("bgr", "5" * 32, dict.fromkeys(CHANNELS, 0) | {{"train": 20000}}, {{name: {{}} for name in CHANNELS}})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not destination.exists()
+    assert np.array_equal(reader.read([3], None)[0].numpy(), a_record(5, 3))
+    assert (destination.parent / f".{destination.name}.partial").exists()
+    write_packed(destination, COUNTS)
+    assert len(PackedSet.open(destination).subset("train")) == 7
+    assert not (destination.parent / f".{destination.name}.partial").exists()
+
+
+def test_a_failing_writer_cleans_up(tmp_path: Path):
+    with (
+        pytest.raises(RuntimeError),
+        whole_folder(tmp_path / "set") as partial,
+        PackedWriter(partial, SIZE, CHANNELS) as writer,
+    ):
+        writer.add("val", 0, "left", "val/x", a_record(5, 0))
+        raise RuntimeError("midway")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_channels_of_subsets_are_as_declared():
+    assert all(CHANNELS[name] in allowed for name, allowed in SUBSET_CHANNELS.items())

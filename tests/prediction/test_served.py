@@ -1,0 +1,295 @@
+"""A logged model behind `mlflow models serve`: masks for pictures, one sentence for anything else."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hands.prediction.predictions import predict_photographs
+from tests.conftest import SIZE
+from tests.project import environment, track_to
+
+START_S = 180
+HIGH, WIDE = (96, 64), (50, 81)  # pixels, height and width
+
+
+@pytest.fixture(scope="module")
+def server(logged, session_store, tmp_path_factory) -> SimpleNamespace:
+    """The served network; pickles are refused."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        logged.g2_uri,
+        "--env-manager",
+        "local",
+        "-p",
+        str(port),
+    ]
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(session_store, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until_it_answers(port, process, folder / "log")
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}/invocations")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def wait_until_it_answers(port: int, process: subprocess.Popen, log) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=1).close()
+            return
+        time.sleep(0.3)
+    raise AssertionError(log.read_text())
+
+
+def post(server: SimpleNamespace, body: object, content_type: str = "application/json") -> tuple[int, str]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(server.url, data, {"Content-Type": content_type})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def noise(shape: tuple[int, int], seed: int) -> np.ndarray:
+    """A picture (H, W, 3) with large blots, so that a network sees different things in different places."""
+    blots = np.random.default_rng(seed).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(blots).resize(shape[::-1], Image.BICUBIC))
+
+
+def encoded(picture: np.ndarray, kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, kind)
+    return file.getvalue()
+
+
+def text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def labels_in(answer: dict[str, str]) -> np.ndarray:
+    """(2, H, W) of one answered record."""
+    return np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(answer[hand])))) for hand in ("left", "right")])
+
+
+@pytest.fixture(scope="module")
+def direct(logged, tmp_path_factory):
+    """Labels by hands.prediction.predictions of one picture file, as the entry point `predict` makes them in float32."""
+
+    def predict(data: bytes, suffix: str, box: list[float] | None) -> np.ndarray:
+        folder = tmp_path_factory.mktemp("direct")
+        (folder / "pictures").mkdir()
+        (folder / "pictures" / f"a{suffix}").write_bytes(data)
+        boxes = folder / "boxes.json"
+        boxes.write_text(json.dumps({f"a{suffix}": box}))
+        written = predict_photographs(
+            logged.g2, SIZE, torch.device("cpu"), contextlib.nullcontext, str(folder / "pictures"),
+            str(boxes) if box else "", 1, str(folder / "out"),
+        )  # fmt: skip
+        return next(labels for _, _, labels in written)
+
+    return predict
+
+
+def assert_same_labels(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.shape == expected.shape and found.dtype == np.uint8
+    assert len(np.unique(expected)) > 1, "nothing to compare"
+    assert np.mean(found == expected) > 0.999  # other threads may add in another order
+
+
+@pytest.mark.parametrize("box", [None, [10.0, 5.0, 40.0, 30.0]])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "array"])
+def test_masks_are_those_of_direct_prediction(server, direct, kind, box):
+    picture = noise(HIGH, 1)
+    data = encoded(picture, "PNG" if kind == "array" else kind)
+    record = {"image": picture.tolist() if kind == "array" else text(data)} | ({"box": box} if box else {})
+    status, body = post(server, {"dataframe_records": [record]})
+    assert status == 200, body
+    expected = direct(data, ".jpg" if kind == "JPEG" else ".png", box)
+    assert expected.shape == (2, *HIGH)
+    assert_same_labels(labels_in(json.loads(body)["predictions"][0]), expected)
+
+
+def test_several_records_of_several_sizes(server, direct):
+    pictures = [encoded(noise(HIGH, 1), "PNG"), encoded(noise(WIDE, 2), "PNG"), encoded(noise(WIDE, 3)[..., 0], "PNG")]
+    boxes = [[8, 8, 30, 30], None, None]
+    records = [{"image": text(data)} | ({"box": box} if box else {}) for data, box in zip(pictures, boxes, strict=True)]
+    status, body = post(server, {"dataframe_records": records})
+    assert status == 200, body
+    for answer, data, box in zip(json.loads(body)["predictions"], pictures, boxes, strict=True):
+        assert_same_labels(labels_in(answer), direct(data, ".png", box))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda image: {"dataframe_split": {"columns": ["image"], "data": [[image]]}},
+        lambda image: {"inputs": [{"image": image}]},
+        lambda image: {"instances": [{"image": image}]},
+        lambda image: {"dataframe_records": [{"image": image, "note": "extra columns are ignored"}]},
+        lambda image: {"dataframe_records": [{"image": image, "box": None}]},
+    ],
+    ids=["split", "inputs", "instances", "extra column", "null box"],
+)
+def test_other_forms_of_a_request(server, shape):
+    status, body = post(server, shape(text(encoded(noise(WIDE, 2), "PNG"))))
+    assert status == 200, body
+    assert labels_in(json.loads(body)["predictions"][0]).shape == (2, *WIDE)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it is this large and holds no pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+PNG, JPEG = encoded(noise(WIDE, 4), "PNG"), encoded(noise(WIDE, 4), "JPEG")
+IMAGE = {"image": text(PNG)}
+BAD_IMAGES = {
+    "bad base64": "%%%",
+    "base64 with a typo": text(PNG)[:-3],
+    "empty text": "",
+    "not a picture": text(b"hello"),
+    "truncated PNG": text(PNG[: len(PNG) // 2]),
+    "truncated JPEG": text(JPEG[: len(JPEG) // 2]),
+    "huge header": text(png_header(100_000, 100_000)),
+    "number": 7,
+    "null": None,
+    "object": {"a": 1},
+    "no array": [],
+    "two dimensions": [[1, 2], [3, 4]],
+    "four channels": [[[1, 2, 3, 4]]],
+    "ragged": [[[1, 2, 3]], [[1, 2]]],
+    "floats": [[[0.5, 0.5, 0.5]]],
+    "one float": [[[200, 200.5, 200]]],
+    "negative": [[[-1, 0, 0]]],
+    "too bright": [[[256, 0, 0]]],
+    "NaN": [[[float("nan"), 0, 0]]],
+    "texts in an array": [[["a", "b", "c"]]],
+    "beyond 64 bits": [[[10**30, 0, 0]]],
+}
+BAD_BOXES = {
+    "three numbers": [1, 2, 3],
+    "text": "abc",
+    "negative side": [0, 0, -5, 5],
+    "empty": [0, 0, 0, 0],
+    "NaN": [float("nan"), 0, 5, 5],
+    "infinite": [0, 0, float("inf"), 5],
+    "outside": [1e6, 1e6, 10, 10],
+    "vast": [-1e8, -1e8, 2e8, 2e8],
+    "beyond float": [0, 0, 10**400, 5],
+    "true": [True, True, 5, 5],
+}
+BAD_REQUESTS = {
+    "unknown columns only": {"dataframe_records": [{"picture": text(PNG)}]},
+    "empty list": {"dataframe_records": []},
+    "empty object": {},
+    "unknown key": {"pictures": [IMAGE]},
+    "a text": "hello",
+    "a list": [IMAGE],
+    "1000 records": {"dataframe_records": [{"image": [[[0, 0, 0]]]}] * 1000},
+    "cut short": b'{"dataframe_records": [',
+    "no JSON": b"\xff\xfe",
+    "nothing": b"",
+}
+
+
+def assert_refused(status: int, body: str, expected: int = 400) -> None:
+    assert status == expected, body[:500]
+    assert len(body) < 1500
+    assert "Traceback" not in body and 'File \\"' not in body
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_bad_images_are_refused(server, name):
+    assert_refused(*post(server, {"dataframe_records": [{"image": BAD_IMAGES[name]}]}))
+
+
+@pytest.mark.parametrize("name", BAD_BOXES)
+def test_bad_boxes_are_refused(server, name):
+    assert_refused(*post(server, {"dataframe_records": [IMAGE | {"box": BAD_BOXES[name]}]}))
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+def test_bad_requests_are_refused(server, name):
+    assert_refused(*post(server, BAD_REQUESTS[name]))
+
+
+def test_a_bad_record_is_named(server):
+    status, body = post(server, {"dataframe_records": [IMAGE, {"image": "%%%"}]})
+    assert_refused(status, body)
+    assert "record 1: image is not base64" in body
+
+
+def test_wrong_content_type(server):
+    assert_refused(*post(server, {"dataframe_records": [IMAGE]}, "text/plain"), expected=415)
+
+
+def test_it_still_answers_afterwards(server):
+    assert post(server, {"dataframe_records": [IMAGE]})[0] == 200
+
+
+@pytest.fixture(scope="module")
+def judge(logged, session_store):
+    with pytest.MonkeyPatch.context() as patch:
+        track_to(session_store, patch)
+        yield mlflow.pyfunc.load_model(logged.d_uri)
+
+
+def test_discriminator_judges_label_maps(judge, logged):
+    labels = np.random.default_rng(0).integers(0, 17, (2, 64, 64))
+    maps = torch.nn.functional.one_hot(torch.from_numpy(labels), 17).permute(0, 3, 1, 2).reshape(1, 34, 64, 64).float()
+    with torch.inference_mode():
+        expected = (logged.d(maps) > 0).double().mean().item()
+    assert judge.predict([{"labels": labels.tolist()}])["real"].tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    "labels", [[[1, 2]], np.full((2, 64, 64), 17).tolist(), np.zeros((3, 64, 64), int).tolist(), "labels", [[[0.5]]]]
+)
+def test_discriminator_refuses_other_things(judge, labels):
+    with pytest.raises(mlflow.exceptions.MlflowException, match="record 0: labels"):
+        judge.predict([{"labels": labels}])
+
+
+def test_examples_logged_with_the_models_work(judge, logged, session_store, monkeypatch):
+    track_to(session_store, monkeypatch)
+    network = mlflow.pyfunc.load_model(logged.g2_uri)
+    assert set(network.predict(network.input_example).columns) == {"left", "right"}
+    assert set(judge.predict(judge.input_example).columns) == {"real"}

@@ -1,0 +1,208 @@
+"""What hands.tracking leaves in MLflow: states of runs, models, datasets, the registry."""
+
+import subprocess
+import sys
+import warnings
+from types import SimpleNamespace
+
+import mlflow
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from entrypoints.launch.stopping import Terminated
+from hands import tracking
+from hands.errors import InvalidInput
+from hands.networks.checkpoint import load_discriminator, load_network
+from hands.networks.discriminator import Discriminator
+from hands.tracking import ROOT
+from hands.tracking.models import fetch_network, log_network, register
+from hands.tracking.steps import STEP_KEY_TAG, find_finished, outputs, step_key
+from tests.conftest import SIZE
+from tests.project import environment, log_toy, newest_run
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (InvalidInput("no such thing"), "FAILED", "InvalidInput: no such thing"),
+        (RuntimeError("broken"), "FAILED", "RuntimeError: broken"),
+        (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt: "),
+        (Terminated(), "KILLED", "Terminated: "),
+    ],
+)
+def test_a_run_ends_as_its_body_does(store, error, status, reason):
+    with pytest.raises(type(error)), tracking.run("phase1", {"epochs": 3}):
+        raise error
+    run = newest_run(store)
+    assert (run.info.status, run.data.tags[tracking.FAILURE_TAG]) == (status, reason)
+    assert run.data.params["epochs"] == "3"
+    assert mlflow.active_run() is None
+
+
+def test_a_finished_run(store):
+    with tracking.run("phase1", {"epochs": 3}):
+        tracking.log_output("g1_model", "models:/m-1")
+    run = newest_run(store)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "phase1")
+    assert tracking.FAILURE_TAG not in run.data.tags
+    assert outputs(run.info.run_id) == {"g1_model": "models:/m-1"}
+
+
+def test_a_run_that_was_named_keeps_its_name(store, monkeypatch):
+    with mlflow.start_run(run_name="round 1 init") as outer:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", outer.info.run_id)
+    with tracking.run("phase2_init", {}):
+        pass
+    assert store.get_run(outer.info.run_id).info.run_name == "round 1 init"
+
+
+def test_parameters_that_mlflow_run_has_logged_stay(store, monkeypatch):
+    with mlflow.start_run() as outer:
+        mlflow.log_param("lr", "1e-3")
+    monkeypatch.setenv("MLFLOW_RUN_ID", outer.info.run_id)
+    with tracking.run("phase1", {"lr": 0.001, "epochs": 2}):
+        pass
+    assert store.get_run(outer.info.run_id).data.params == {"lr": "1e-3", "epochs": "2"}
+
+
+INTERRUPTED = """
+import os, signal
+from entrypoints.launch.parameters import entry_point
+from hands import tracking
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+
+@entry_point()
+def main(params):
+    with tracking.run("interrupted", {}):
+        os.kill(os.getpid(), signal.%s)
+        signal.pause()
+
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_a_signal_ends_the_run_as_killed(store, session_store, name):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED % name],
+        cwd=ROOT, env=environment(session_store), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 130 and "Traceback" not in done.stderr
+    run = newest_run(store)
+    assert (run.info.run_name, run.info.status) == ("interrupted", "KILLED")
+
+
+def test_logged_networks_come_back_trainable(store, logged):
+    network, size = load_network(fetch_network(logged.g2_uri))
+    assert size == SIZE
+    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), logged.g2.state_dict().values(), strict=True))
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    d = load_discriminator(fetch_network(logged.d_uri))
+    assert all(torch.equal(a, b) for a, b in zip(d.state_dict().values(), logged.d.state_dict().values(), strict=True))
+
+
+def test_a_model_is_found_by_run_and_name(store, logged):
+    run_id = store.get_logged_model(logged.g2_uri.removeprefix("models:/")).source_run_id
+    assert load_network(fetch_network(f"runs:/{run_id}/g2"))[1] == SIZE
+
+
+@pytest.mark.parametrize("after", ["log_model_artifacts", "log_outputs", "finalize_logged_model"])
+def test_a_model_is_logged_whole_after_it_was_begun(store, monkeypatch, after):
+    def and_then_killed(*given, **named):
+        whole(*given, **named)
+        raise SystemExit
+
+    network, whole = Discriminator(), getattr(MlflowClient, after)
+    with mlflow.start_run() as run:
+        model = mlflow.initialize_logged_model(name="discriminator", source_run_id=run.info.run_id, model_type="pyfunc")
+        with monkeypatch.context() as patched, pytest.raises(SystemExit):
+            patched.setattr(MlflowClient, after, and_then_killed)
+            log_network(network, "discriminator", SIZE, model.model_id)
+        uri = log_network(network, "discriminator", SIZE, model.model_id)
+    assert [output.model_id for output in store.get_run(run.info.run_id).outputs.model_outputs] == [model.model_id]
+    assert store.get_logged_model(model.model_id).status == "READY"
+    again = load_discriminator(fetch_network(uri))
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True))
+
+
+def test_logging_a_model_says_nothing(store, capfd):
+    with mlflow.start_run(), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        log_toy(Discriminator(), "discriminator", SIZE)
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
+def test_the_dataset_is_tied_to_the_run(store, tiny_packed):
+    with tracking.run("phase1", {}):
+        tracking.log_dataset(tiny_packed, "training")
+    (used,) = newest_run(store).inputs.dataset_inputs
+    tags = {tag.key: tag.value for tag in used.tags}
+    assert used.dataset.digest == tiny_packed.manifest.digest
+    assert (tags["mlflow.data.context"], tags["records.train"]) == ("training", "12")
+
+
+@pytest.fixture
+def registry(store, logged):
+    """Registers one more logged model under a name of its own; (version, is champion) and the current champion."""
+    name = "toys"
+
+    def register_one(digest: str, miou: float, uri: str | None = None) -> SimpleNamespace:
+        if uri is None:
+            with mlflow.start_run():
+                uri = log_toy(Discriminator(), "discriminator", SIZE)
+        version, is_champion = register(uri, name, digest, miou)
+        champion = int(store.get_model_version_by_alias(name, "champion").version)
+        return SimpleNamespace(uri=uri, version=version, is_champion=is_champion, champion=champion)
+
+    yield register_one
+    store.delete_registered_model(name)
+
+
+def test_the_champion_moves_only_to_a_better_model(registry):
+    first, worse, equal, better = registry("a", 0.5), registry("a", 0.4), registry("a", 0.5), registry("a", 0.6)
+    assert [r.is_champion for r in (first, worse, equal, better)] == [True, False, False, True]
+    assert [r.champion for r in (first, worse, equal, better)] == [1, 1, 1, 4]
+
+
+def test_scores_on_another_dataset_are_no_rivals(registry):
+    registry("a", 0.9)
+    assert registry("b", 0.1).champion == 2
+    assert registry("b", 0.05).champion == 2
+    assert not registry("a", 0.8).is_champion
+
+
+def test_a_model_is_registered_once(registry):
+    first = registry("a", 0.5)
+    again = registry("a", 0.5, first.uri)
+    assert (again.version, again.is_champion) == (1, True)
+
+
+def test_reuse_needs_a_finished_run_whose_outputs_are_there(store, tmp_path):
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    with mlflow.start_run(tags={STEP_KEY_TAG: "k1"}) as failed:
+        tracking.log_output_folder("packed_dir", folder)
+    store.set_terminated(failed.info.run_id, "FAILED")
+    assert find_finished("k1") is None
+    with mlflow.start_run(tags={STEP_KEY_TAG: "k1"}) as finished:
+        tracking.log_output_folder("packed_dir", folder)
+    assert find_finished("k1").info.run_id == finished.info.run_id
+    assert find_finished("k2") is None
+    folder.rmdir()
+    assert find_finished("k1") is None
+
+
+def test_a_lost_model_is_not_reused(store):
+    with mlflow.start_run(tags={STEP_KEY_TAG: "k3"}):
+        tracking.log_output("g1_model", "models:/m-00000000000000000000000000000000")
+    assert find_finished("k3") is None
+
+
+@pytest.mark.parametrize("change", [{"entry_point": "phase2_init"}, {"params": {"lr": "2"}}, {"data": "y"}])
+def test_step_keys_tell_steps_apart(change):
+    same = {"entry_point": "phase1", "params": {"lr": "1"}, "data": "x"}
+    assert step_key(**same) == step_key(**same) != step_key(**same | change)
