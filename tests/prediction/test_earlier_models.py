@@ -1,4 +1,4 @@
-"""A model that was logged by earlier code answers as it did then: its code is shipped with it, whatever the project has become."""
+"""A model that earlier code logged answers as it did then: its code is shipped with it, whatever the project has become."""
 
 import io
 import json
