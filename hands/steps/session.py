@@ -14,6 +14,7 @@ from lightning.fabric import Fabric
 from PIL import Image
 
 from hands import tracking
+from hands.evaluation.coverage import coverage, require_judged, require_parts
 from hands.evaluation.inference import predict_subset
 from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet
@@ -55,9 +56,13 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
     """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names."""
     resumed = run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
     packed = PackedSet.open(params.packed_dir)
+    val_subset = packed.subset(params.val_split)
+    require_judged(val_subset)
+    if "train_split" in vars(params):
+        require_parts(packed.subset(params.train_split))
     fabric = create_fabric(device_config(params))
     fabric.launch()
-    val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
+    val = RecordReader(val_subset, params.data_residency, fabric.device)
     fingerprint = checkpoint_fingerprint(params, packed)
     if fabric.global_rank != 0:
         folder = Path(params.checkpoint_dir) / resumed if resumed else None
@@ -69,6 +74,7 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
         checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
         checkpoint.claim()
         dataset = tracking.log_dataset(packed, "training")
+        tracking.log_coverage(params.val_split, coverage(val_subset))
         picture = partial(val_picture, fabric, val)
         recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX)
         try:

@@ -32,6 +32,7 @@ PROCESS_TAG, RESUMES_TAG = "hands.process", "hands.resumes"
 ENTRY_POINT_TAG = "hands.entry_point"
 FAILURE_TAG = "hands.failure"
 OUTPUT_TAG = "hands.output."
+COVERAGE_TAG = "hands.coverage."
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # and every look at an input example
@@ -139,6 +140,14 @@ def log_dataset(packed: "PackedSet", context: str) -> MetaDataset:
     counts = {f"records.{name}": str(subset.count) for name, subset in packed.manifest.subsets.items()}
     mlflow.log_input(dataset, context=context, tags=counts)
     return dataset
+
+
+def log_coverage(split: str, lines: list[str]) -> None:
+    """Says what of a split can be scored (hands.evaluation.coverage): printed, and as a tag of the run."""
+    for line in lines:
+        print(f"== {line}", flush=True)
+    if lines:
+        mlflow.set_tag(COVERAGE_TAG + split, "\n".join(lines))
 
 
 def log_output(name: str, value: str) -> None:
