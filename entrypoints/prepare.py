@@ -24,6 +24,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.packed.prepare import PackConfig, pack
     from hands.pictures.previews import packed_preview
     from hands.raw.layout import RawDataset
+    from hands.raw.provenance import sources_text
     from hands.tracking.steps import is_made
 
     with tracking.run("prepare", vars(params)):
@@ -33,6 +34,7 @@ def main(params: SimpleNamespace) -> None:
             pack(raw, params.out_dir, config)
         packed = PackedSet.open(params.out_dir)
         manifest = packed.manifest
+        print(f"== made from\n{sources_text(manifest.sources)}", flush=True)
         mlflow.log_artifact(str(Path(params.out_dir) / "manifest.json"))
         mlflow.log_table(class_weight_table(manifest.subsets["train"].class_pixels), "class_weights.json")
         for name, subset in manifest.subsets.items():

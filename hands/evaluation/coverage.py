@@ -56,7 +56,7 @@ def unscored(subset: PackedSubset) -> dict[str, str]:
         found["miou_interacting"] = "no picture of interacting hands has a part that is judged"
     if not subset.index.overlap_pixels.any():
         found["miou_overlap"] = "no pixel belongs to both hands"
-    if (pixels > 0).all():
+    if not subset.index.absent.any():
         found["absent_hand"] = "no picture lacks a hand"
     for hand, suffix in enumerate(HAND_SUFFIXES):
         if not pixels[:, hand].any():

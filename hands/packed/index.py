@@ -1,14 +1,13 @@
 """index/<subset>.tsv of a packed set: a line a record, in the records' order, columns as in Index."""
 
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hands.errors import InvalidInput
-from hands.parts import HAND_TYPES, HANDS
+from hands.parts import HAND_TYPES
 
 _WORD = np.dtype("<u8")  # a record's bytes are a multiple of it: sides are multiples of 20
 
@@ -22,6 +21,7 @@ class Index:
     checksums: uint64, of the record's bytes.
     part_pixels: (N, 2) int32, pixels of the left and of the right hand's largest part in the central crop, 0 without labels.
     overlap_pixels: int32, pixels of the central crop that belong to a part of both hands.
+    absent: (N, 2) bool, hands whose labels are background all over the central crop.
     """
 
     positions: np.ndarray
@@ -30,6 +30,7 @@ class Index:
     checksums: np.ndarray
     part_pixels: np.ndarray
     overlap_pixels: np.ndarray
+    absent: np.ndarray
 
     def take(self, numbers: np.ndarray) -> "Index":
         """These records, in this order."""
@@ -40,6 +41,7 @@ class Index:
             self.checksums[numbers],
             self.part_pixels[numbers],
             self.overlap_pixels[numbers],
+            self.absent[numbers],
         )
 
     def followed_by(self, other: "Index") -> "Index":
@@ -50,6 +52,7 @@ class Index:
             np.concatenate([self.checksums, other.checksums]),
             np.concatenate([self.part_pixels, other.part_pixels]),
             np.concatenate([self.overlap_pixels, other.overlap_pixels]),
+            np.concatenate([self.absent, other.absent]),
         )
 
 
@@ -62,13 +65,24 @@ def checksums(records: np.ndarray) -> np.ndarray:
     return records.view(_WORD).sum(axis=1, dtype=np.uint64)
 
 
-def index_line(
-    position: int, hand_type: str, path: str, content: np.ndarray, part_pixels: Sequence[int], overlap_pixels: int
-) -> str:
+@dataclass(frozen=True)
+class LabelFacts:
+    """What the index says of a record's labels, as Index has it."""
+
+    part_pixels: tuple[int, int]
+    overlap_pixels: int
+    absent: tuple[bool, bool]
+
+
+UNLABELLED = LabelFacts((0, 0), 0, (False, False))
+
+
+def index_line(position: int, hand_type: str, path: str, content: np.ndarray, facts: LabelFacts) -> str:
     """A record's line; content: (B,) uint8, all of the record."""
     checksum = int(checksums(content[np.newaxis])[0])
-    left, right = part_pixels
-    return f"{position}\t{hand_type}\t{path}\t{checksum:016x}\t{left}\t{right}\t{overlap_pixels}\n"
+    pixels = "\t".join(map(str, (*facts.part_pixels, facts.overlap_pixels)))
+    left, right = facts.absent
+    return f"{position}\t{hand_type}\t{path}\t{checksum:016x}\t{pixels}\t{left:d}\t{right:d}\n"
 
 
 def read_index(file: Path, count: int) -> Index:
@@ -82,9 +96,10 @@ def read_index(file: Path, count: int) -> Index:
     try:
         with file.open(encoding="utf-8", newline="\n") as lines:
             for line in lines:
-                position, hand_type, path, checksum, left, right, overlap = line.rstrip("\n").split("\t")
-                code, pixels = HAND_TYPES.index(hand_type), (int(left), int(right), int(overlap))
-                numbers.extend((int(position), code, int(checksum, 16), *pixels))
+                position, hand_type, path, checksum, *counts = line.rstrip("\n").split("\t")
+                left, right, overlap, absent_l, absent_r = map(int, counts)
+                numbers.extend((int(position), HAND_TYPES.index(hand_type), int(checksum, 16)))
+                numbers.extend((left, right, overlap, absent_l, absent_r))
                 paths.append(path)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read ({error.strerror}); make the packed set again with `prepare`.") from error
@@ -92,12 +107,13 @@ def read_index(file: Path, count: int) -> Index:
         raise InvalidInput(f"{file}, line {len(paths) + 1}, is damaged; make the packed set again with `prepare`.") from error
     if len(paths) != count:
         raise InvalidInput(f"{file} has {len(paths)} lines, the manifest counts {count} records; make the packed set again.")
-    columns = np.frombuffer(numbers, np.uint64).reshape(-1, 6)
+    columns = np.frombuffer(numbers, np.uint64).reshape(-1, 8)
     return Index(
         positions=columns[:, 0].astype(np.int64),
         hand_types=columns[:, 1].astype(np.uint8),
         paths=paths,
         checksums=columns[:, 2].copy(),
-        part_pixels=columns[:, 3 : 3 + len(HANDS)].astype(np.int32),
+        part_pixels=columns[:, 3:5].astype(np.int32),
         overlap_pixels=columns[:, 5].astype(np.int32),
+        absent=columns[:, 6:8].astype(bool),
     )

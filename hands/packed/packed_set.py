@@ -21,7 +21,7 @@ import torch
 
 from hands.errors import InvalidInput
 from hands.files.lmdb_files import LmdbWriter, environment
-from hands.packed.index import Index, checksums, index_line, read_index
+from hands.packed.index import UNLABELLED, Index, LabelFacts, checksums, index_line, read_index
 from hands.packed.manifest import (
     SUBSET_CHANNELS,
     VERSION,
@@ -33,6 +33,7 @@ from hands.packed.manifest import (
 )
 from hands.packed.mini import mini_positions
 from hands.parts import HANDS, NUM_CLASSES
+from hands.raw.provenance import UNKNOWN, Sources
 
 _KEY = struct.Struct(">BI")
 _CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
@@ -220,19 +221,28 @@ class PackedWriter:
         if record.shape != shape or record.dtype != np.uint8:
             raise ValueError(f"a record of {name} must be uint8 of shape {shape}, got {record.dtype} {record.shape}")
         content = np.ascontiguousarray(record)
-        part_pixels, overlap = (0, 0), 0
+        facts = UNLABELLED
         if shape[0] != 3:
             counts = count_classes(record[-2:], self._size)
             self._class_pixels[name] += counts
-            part_pixels, overlap = counts[:, 1:].max(axis=1).tolist(), count_overlap(record[-2:], self._size)
-        line = index_line(position, hand_type, path, content.ravel(), part_pixels, overlap)
+            facts = LabelFacts(
+                part_pixels=tuple(counts[:, 1:].max(axis=1).tolist()),
+                overlap_pixels=count_overlap(record[-2:], self._size),
+                absent=tuple((counts[:, 0] == self._size**2).tolist()),
+            )
+        line = index_line(position, hand_type, path, content.ravel(), facts)
         self._records.put(_KEY.pack(_CODES[name], self._counts[name]), content.tobytes())
         self._indexes[name].write(line)
         self._hashes[name].update(line.encode() + content.tobytes())
         self._counts[name] += 1
 
     def finish(
-        self, channel_order: str, source_digest: str, listed: dict[str, int], dropped: dict[str, dict[str, int]]
+        self,
+        channel_order: str,
+        source_digest: str,
+        listed: dict[str, int],
+        dropped: dict[str, dict[str, int]],
+        sources: Sources = (UNKNOWN,),
     ) -> Manifest:
         """Flush everything, write the manifest and return it.
 
@@ -248,6 +258,7 @@ class PackedWriter:
             margin=(self._side - self._size) // 2,
             channel_order=channel_order,
             source_digest=source_digest,
+            sources=sources,
             digest=self._digest(),
             subsets={
                 name: SubsetManifest(

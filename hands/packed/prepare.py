@@ -16,6 +16,7 @@ from hands.packed.packing import Packed, Task, pack_task
 from hands.processes.folders import whole_folder
 from hands.processes.workers import in_order
 from hands.raw.layout import RawDataset
+from hands.raw.provenance import read_sources
 
 _CHUNK = 32  # frames a task
 _SERIAL_BELOW = 512  # frames; starting workers takes longer than these
@@ -41,6 +42,7 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
             picture or labels, or (without skip_broken) an entry is broken: the message names it.
     """
     record_side(config.size)
+    sources = read_sources(raw.folder)
     listed = _listed(raw)
     apart = left_out(listed)
     channels = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 5 if raw.test_is_labelled else 3}
@@ -67,7 +69,7 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
                         dropped.add(task.subset, result.reason, str(result))
             progress.update(len(results))
         counts = {name: len(entries) for name, entries in listed.items()}
-        manifest = writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped.counts())
+        manifest = writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped.counts(), sources)
     for line in dropped.lines():
         print(f"== {line}", flush=True)
     return manifest

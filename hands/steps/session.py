@@ -19,9 +19,12 @@ from hands.evaluation.inference import predict_subset
 from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import frame_rows
+from hands.raw.provenance import merged
 from hands.steps.configs import device_config
 from hands.steps.parameters import CHECKPOINT
+from hands.tracking.models import model_sources
 from hands.tracking.outbox import Undelivered
+from hands.tracking.provenance import log_sources, source_tags
 from hands.tracking.recorder import StepRecorder
 from hands.tracking.steps import run_to_resume
 from hands.training.devices import create_fabric
@@ -74,9 +77,11 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
         checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
         checkpoint.claim()
         dataset = tracking.log_dataset(packed, "training")
+        sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
+        log_sources(sources)
         tracking.log_coverage(params.val_split, coverage(val_subset))
         picture = partial(val_picture, fabric, val)
-        recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX)
+        recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX, source_tags(sources))
         try:
             yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
         except (KeyboardInterrupt, Undelivered):
@@ -86,6 +91,11 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
             checkpoint.remove_if_untrained()
             raise
     checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
+
+
+def given_models(params: SimpleNamespace) -> list[str]:
+    """URIs of the models that the step learns from: what they were trained on, its own models are too."""
+    return [uri for name in ("g1_model", "g2_model", "d_model") if (uri := getattr(params, name, ""))]
 
 
 def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:

@@ -23,6 +23,8 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from hands.tracking.provenance import log_sources
+
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
     from hands.packed.packed_set import PackedSet
 
@@ -128,7 +130,7 @@ def environment() -> dict:
 
 
 def log_dataset(packed: "PackedSet", context: str) -> MetaDataset:
-    """Ties the run to the packed set, by its digest."""
+    """Ties the run to the packed set, by its digest, and says what it is made of."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
         source = resolve_dataset_source(str(packed.folder.resolve()))
@@ -139,6 +141,7 @@ def log_dataset(packed: "PackedSet", context: str) -> MetaDataset:
     )
     counts = {f"records.{name}": str(subset.count) for name, subset in packed.manifest.subsets.items()}
     mlflow.log_input(dataset, context=context, tags=counts)
+    log_sources(packed.manifest.sources)
     return dataset
 
 
