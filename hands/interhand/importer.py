@@ -65,6 +65,7 @@ def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
     release = Release(config.release_dir, config.release_split)
     config.labels.check()
     base = RawDataset(config.base_dir, config.channel_order) if config.base_dir else None
+    sources = _sources(config)
     key = _key(config, release, base)
     finished = _finished(destination, key)
     if finished is not None:
@@ -90,7 +91,7 @@ def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
                 raise InvalidInput(
                     f"No picture could be imported: {tally.reasons()}. Check images/, the cameras and the joints."
                 )
-            writer.write_sources(_sources(config))
+            writer.write_sources(sources)
             writer.write_lists()
         record = {"key": key, "inputs": _inputs(config), "report": report}
         (staging.folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
