@@ -19,7 +19,7 @@ def main(params: SimpleNamespace) -> None:
     import numpy as np
 
     from hands import tracking
-    from hands.errors import InvalidInput
+    from hands.evaluation.coverage import coverage, require_judged
     from hands.evaluation.inference import predict_subset, score_subset
     from hands.packed.batches import RecordReader, Shard
     from hands.packed.packed_set import PackedSet
@@ -31,14 +31,11 @@ def main(params: SimpleNamespace) -> None:
 
     packed = PackedSet.open(params.packed_dir)
     subset = packed.subset(params.split)
-    if subset.channels != 5 or not len(subset):
-        raise InvalidInput(
-            f"'{params.split}' of {params.packed_dir} has {len(subset)} records and "
-            f"{'labels' if subset.channels == 5 else 'no labels'}; choose a split with labelled records."
-        )
+    require_judged(subset)
     fabric = create_fabric(one_device(params))
     with tracking.run("evaluate", vars(params)):
         dataset = tracking.log_dataset(packed, "evaluation")
+        tracking.log_coverage(params.split, coverage(subset))
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
         reader = RecordReader(subset, params.data_residency, fabric.device)
         scores, mious = score_subset(network, reader, params.eval_batch_size, fabric.autocast, Shard(0, 1), progress=True)

@@ -26,6 +26,8 @@ def main(params: SimpleNamespace) -> None:
     from hands.interhand.selection import Filters
     from hands.interhand.splits import Shares
     from hands.pictures.previews import raw_preview
+    from hands.raw.provenance import read_sources
+    from hands.tracking.provenance import log_sources
 
     config = ImportConfig(
         release_dir=params.release_dir,
@@ -63,6 +65,7 @@ def main(params: SimpleNamespace) -> None:
             picture = raw_preview(params.out_dir, split, params.channel_order)
             if picture is not None:
                 mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
+        log_sources(read_sources(params.out_dir))
         tracking.log_output_folder("data_dir", params.out_dir)
 
 

@@ -27,9 +27,9 @@ def main(params: SimpleNamespace) -> None:
     config = phase1_config(params)
     with session("phase1", params, ("g1", "discriminator")) as step:
         size = step.packed.manifest.size
+        data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
         g1 = start_network(params.g1, params.g1_model, params.encoder_weights, size, params.seed)
         d = Discriminator()
-        data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
         weights = torch.from_numpy(ce_class_weights(params, step.packed))
         best = fit_phase1(step.fabric, config, data, g1, d, weights, step.recorder, step.checkpoint)
         step.recorder.finish({"g1": g1, "discriminator": d}, size, best)

@@ -19,6 +19,7 @@ from hands.errors import InvalidInput
 from hands.packed.manifest import read_manifest
 from hands.steps.parameters import CHECKPOINT
 from hands.tracking.models import register
+from hands.tracking.provenance import log_sources
 from hands.tracking.steps import step_folder, step_key
 
 
@@ -48,6 +49,7 @@ def run_recipe(params: SimpleNamespace) -> None:
     data_dir = params.data_dir or step(params, "synthesize", "synthesize")["data_dir"]
     packed_dir = step(params, "prepare", "prepare", data_dir=data_dir)["packed_dir"]
     manifest = read_manifest(Path(packed_dir))
+    log_sources(manifest.sources)
 
     phase1 = step(params, "phase1", "phase1", packed_dir=packed_dir, epochs=params.phase1_epochs)
     g1_model, d_model, g2_model = phase1["g1_model"], phase1["discriminator_model"], ""

@@ -18,11 +18,13 @@ def main(params: SimpleNamespace) -> None:
     import mlflow
 
     from hands import tracking
+    from hands.evaluation.coverage import coverage
     from hands.method.class_weights import class_weight_table
     from hands.packed.packed_set import PackedSet
     from hands.packed.prepare import PackConfig, pack
     from hands.pictures.previews import packed_preview
     from hands.raw.layout import RawDataset
+    from hands.raw.provenance import sources_text
     from hands.tracking.steps import is_made
 
     with tracking.run("prepare", vars(params)):
@@ -32,12 +34,15 @@ def main(params: SimpleNamespace) -> None:
             pack(raw, params.out_dir, config)
         packed = PackedSet.open(params.out_dir)
         manifest = packed.manifest
+        print(f"== made from\n{sources_text(manifest.sources)}", flush=True)
         mlflow.log_artifact(str(Path(params.out_dir) / "manifest.json"))
         mlflow.log_table(class_weight_table(manifest.subsets["train"].class_pixels), "class_weights.json")
         for name, subset in manifest.subsets.items():
             mlflow.log_metrics({f"records/{name}": subset.count, f"dropped/{name}": sum(subset.dropped.values())})
+            mlflow.log_metrics({f"dropped/{name}/{reason}": count for reason, count in subset.dropped.items()})
             if subset.count:
                 mlflow.log_image(packed_preview(packed.subset(name)), artifact_file=f"preview_{name}.png")
+            tracking.log_coverage(name, coverage(packed.subset(name)))
         tracking.log_dataset(packed, "prepared")
         tracking.log_output_folder("packed_dir", params.out_dir)
 

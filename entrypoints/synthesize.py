@@ -17,19 +17,23 @@ def main(params: SimpleNamespace) -> None:
     from hands import tracking
     from hands.pictures.previews import raw_preview
     from hands.raw.layout_writer import RawDatasetWriter
+    from hands.raw.provenance import SYNTHETIC, read_sources
     from hands.synthetic.dataset import frames
+    from hands.tracking.provenance import log_sources
     from hands.tracking.steps import is_made
 
     config = synthesis_config(params)
     with tracking.run("synthesize", vars(params)):
         if not is_made(params.out_dir):
             with RawDatasetWriter(params.out_dir) as writer:
+                writer.write_sources((SYNTHETIC,))
                 for frame in frames(config):
                     writer.add_frame(frame)
         for split in ("train", "val", "test"):
             picture = raw_preview(params.out_dir, split, "bgr")
             if picture is not None:
                 mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
+        log_sources(read_sources(params.out_dir))
         tracking.log_output_folder("data_dir", params.out_dir)
 
 

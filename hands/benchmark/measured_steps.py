@@ -59,7 +59,7 @@ def measured_phase1(setting: BenchSetting, g1: str, parse: Parse) -> Iterator[Me
 
 def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iterator[MeasuredStep]:
     # the set holds half an epoch of these batches of twice the size
-    params = parse("phase2_init", given(setting) | {"epochs": 2, "eval_every": 2, "g1_model": "new", "g2": g2})
+    params = parse("phase2_init", given(setting) | {"epochs": 2, "eval_every": 2, "g1_model": "", "g2": g2})
     batch_size = 2 * params.batch_size
     kept = batch_size - int(batch_size * params.drop_fraction)
     with session("phase2_init", params, ("g2",)) as step:
@@ -80,7 +80,7 @@ def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iter
 
 
 def measured_paired(setting: BenchSetting, g2: str, parse: Parse) -> Iterator[MeasuredStep]:
-    params = parse("phase2_paired", given(setting) | {"epochs": 1, "d_model": "new", "g2": g2})
+    params = parse("phase2_paired", given(setting) | {"epochs": 1, "d_model": "", "g2": g2})
     with session("phase2_paired", params, ("g2",)) as step:
         network, d = new_network(params, g2), Discriminator()
         data = Phase2PairedData(step.reader(params.train_split), None, step.val)

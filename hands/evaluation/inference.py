@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from hands.errors import InvalidInput
+from hands.evaluation.coverage import require_labels
 from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
 from hands.networks.logits import hand_rows
 from hands.packed.augment import centre
@@ -36,12 +36,6 @@ def predict_subset(
         yield batch, images, labels, predicted
 
 
-def require_labels(reader: RecordReader) -> None:
-    """Raises InvalidInput where a subset cannot be scored."""
-    if reader.subset.channels != 5:
-        raise InvalidInput(f"'{reader.subset.name}' cannot be scored: it has no pictures with labels; choose another split.")
-
-
 def score_subset(
     network: nn.Module, reader: RecordReader, batch_size: int, autocast: Autocast, shard: Shard, progress: bool
 ) -> tuple[Scores, np.ndarray]:
@@ -54,7 +48,7 @@ def score_subset(
     Raises:
         InvalidInput: the subset has no labels.
     """
-    require_labels(reader)
+    require_labels(reader.subset)
     metric = HandsIoU(reader.subset.size).to(reader.device)
     hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
     mious = [torch.empty(0, dtype=torch.float64, device=reader.device)]

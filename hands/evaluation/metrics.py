@@ -120,7 +120,8 @@ class HandsIoU(Metric):
     def compute(self) -> dict[str, torch.Tensor]:
         """The scores by name, float64 scalars, and "confusion" (2, 17, 17) int64."""
         confusion = self.confusion.cpu()
-        per_hand = part_iou(confusion)  # (2, 16)
+        there = confusion[:, 1:].sum((1, 2)) > 0  # a hand that is nowhere has no score, whatever is painted
+        per_hand = part_iou(confusion).nanmean(1).where(there, torch.nan)  # (2,)
         both = part_iou(confusion.sum(0))  # (16,)
         sums, counts = self.miou_sum.cpu(), self.miou_count.cpu().double()
         painted, absent = self.absent.cpu().double()
@@ -134,7 +135,7 @@ class HandsIoU(Metric):
             "absent_hand": painted / absent,
         }
         for hand, suffix in enumerate(HAND_SUFFIXES):
-            values[f"miou_dataset_{suffix}"] = per_hand[hand].nanmean()
+            values[f"miou_dataset_{suffix}"] = per_hand[hand]
         for part in range(NUM_PARTS):
             values[f"iou_part_{part + 1:02d}"] = both[part]
         return values | {"confusion": confusion}

@@ -30,6 +30,7 @@ from hands.parts import HAND_TYPES, HANDS
 from hands.processes.workers import in_order, single_threaded_children
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawFolderWriter
+from hands.raw.provenance import INTERHAND, MANO, Sources, merged, read_sources
 
 RECORD = "import.json"  # in a finished import: its key and its report
 _CHUNK = 64  # pictures
@@ -64,6 +65,7 @@ def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
     release = Release(config.release_dir, config.release_split)
     config.labels.check()
     base = RawDataset(config.base_dir, config.channel_order) if config.base_dir else None
+    sources = _sources(config)
     key = _key(config, release, base)
     finished = _finished(destination, key)
     if finished is not None:
@@ -89,6 +91,7 @@ def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
                 raise InvalidInput(
                     f"No picture could be imported: {tally.reasons()}. Check images/, the cameras and the joints."
                 )
+            writer.write_sources(sources)
             writer.write_lists()
         record = {"key": key, "inputs": _inputs(config), "report": report}
         (staging.folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
@@ -199,6 +202,11 @@ def _info(frames: Frames, position: int, role: str, camera_name: str) -> FrameIn
         cam=int(camera_name),
         frame=frame,
     )
+
+
+def _sources(config: ImportConfig) -> Sources:
+    models = (MANO,) if config.labels.kind == "mano" else ()
+    return merged((INTERHAND, *models), read_sources(config.base_dir) if config.base_dir else ())
 
 
 def _inputs(config: ImportConfig) -> dict:

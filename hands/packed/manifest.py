@@ -8,8 +8,9 @@ from typing import NoReturn
 
 from hands.errors import InvalidInput
 from hands.parts import HANDS, NUM_CLASSES
+from hands.raw.provenance import Sources, checked_sources
 
-VERSION = 1
+VERSION = 2
 FILE_NAME = "manifest.json"
 SIZE_STEP = 16
 MAX_SIZE = 1024
@@ -23,9 +24,9 @@ _MAX_COUNT = 1 << 32
 class SubsetManifest:
     """One stored subset.
 
-    count: records. listed: entries in the source list, broken ones included. channels: 2, 3 or 5.
+    count: records. listed: entries in the source list, left out ones included. channels: 2, 3 or 5.
     class_pixels: (left, right) x 17 pixel counts over the central crops, empty where there are no labels.
-    dropped: reason -> number of broken entries left out.
+    dropped: reason -> number of entries left out: broken ones, repeated ones, those of another split.
     """
 
     count: int
@@ -42,7 +43,8 @@ class Manifest:
     size: side of the crop, pixels. side: side of a record, size * 5 / 4. margin: (side - size) / 2, so
     record[:, margin:margin + size, margin:margin + size] is exactly the crop of the box.
     channel_order: how the source's pictures were read ('bgr' or 'rgb'); records always hold RGB.
-    source_digest: of the raw data set's lists and sizes. digest: of the records and their index (32 hex characters).
+    source_digest: of the raw data set's lists and sizes. sources: where its data comes from, with licences.
+    digest: of the records and their index (32 hex characters).
     """
 
     version: int
@@ -51,6 +53,7 @@ class Manifest:
     margin: int
     channel_order: str
     source_digest: str
+    sources: Sources
     digest: str
     subsets: dict[str, SubsetManifest]
 
@@ -117,9 +120,16 @@ class _Checker:
             margin=(side - size) // 2,
             channel_order=self._text(content["channel_order"], "channel_order"),
             source_digest=self._text(content["source_digest"], "source_digest"),
+            sources=self._sources(content["sources"]),
             digest=self._text(content["digest"], "digest"),
             subsets={name: self._subset(value, name) for name, value in subsets.items()},
         )
+
+    def _sources(self, content: object) -> Sources:
+        try:
+            return checked_sources(content)
+        except ValueError as error:
+            self._fail(str(error))
 
     def _subset(self, content: object, name: str) -> SubsetManifest:
         content = self._object(content, f"subset {name}", SubsetManifest)

@@ -2,11 +2,11 @@
 
     <folder>/manifest.json       geometry, counts, class pixel counts, digests (hands/packed/manifest.py)
     <folder>/records.lmdb/       key: subset code (1 byte), record number (4 bytes, big endian); value: C x P x P bytes
-    <folder>/index/<subset>.tsv  a line a record: position in the source list, hand type, path after images/
+    <folder>/index/<subset>.tsv  a line a record: path, hand type, checksum and more (hands/packed/index.py)
 
 Records hold 3 RGB channels and then the left and the right labels, as far as the subset has them. They cover the
 box enlarged by 1.25 at the crop's pixel scale: the central size x size pixels are exactly the crop of the box, the rest
-is margin for rotation, scale and translation.
+is margin for rotation, scale and translation. What is read is compared with the checksum that `prepare` wrote.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ import torch
 
 from hands.errors import InvalidInput
 from hands.files.lmdb_files import LmdbWriter, environment
+from hands.packed.index import UNLABELLED, Index, LabelFacts, checksums, index_line, read_index
 from hands.packed.manifest import (
     SUBSET_CHANNELS,
     VERSION,
@@ -31,7 +32,8 @@ from hands.packed.manifest import (
     write_manifest,
 )
 from hands.packed.mini import mini_positions
-from hands.parts import HAND_TYPES, HANDS, NUM_CLASSES
+from hands.parts import HANDS, NUM_CLASSES
+from hands.raw.provenance import UNKNOWN, Sources
 
 _KEY = struct.Struct(">BI")
 _CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
@@ -44,19 +46,27 @@ class PackedSubset:
     """Some records of a packed set. Picklable; each process opens its own LMDB handle at the first read.
 
     name: as asked for. side: P, of a record. size: of the crop at its centre. channels: C, 2, 3 or 5.
-    hand_types: (N,) uint8 positions in parts.HAND_TYPES.
-    paths: N paths after images/ without extension ('val/Capture0/...'), mask ids where there is no image.
+    index: what is known of the N records without reading them.
     """
 
     name: str
     side: int
     size: int
     channels: int
-    hand_types: np.ndarray
-    paths: list[str]
+    index: Index
     _folder: Path
     _codes: np.ndarray  # (N,) subset code of each record
     _numbers: np.ndarray  # (N,) number of each record within its stored subset
+
+    @property
+    def hand_types(self) -> np.ndarray:
+        """(N,) uint8 positions in parts.HAND_TYPES."""
+        return self.index.hand_types
+
+    @property
+    def paths(self) -> list[str]:
+        """N paths after images/ without extension ('val/Capture0/...'), mask ids where there is no image."""
+        return self.index.paths
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -93,11 +103,22 @@ class PackedSubset:
                 if record is None or len(record) != record_bytes:
                     self._refuse_record(key, record, record_bytes)
                 row[:] = np.frombuffer(record, np.uint8)
+        damaged = np.flatnonzero(checksums(rows) != self.index.checksums[wanted])
+        if damaged.size:
+            self._refuse_damage(int(wanted[damaged[0]]), len(damaged))
         return batch
 
     def _refuse_record(self, key: tuple[int, int], record: memoryview | None, record_bytes: int) -> None:
         found = "is missing" if record is None else f"has {len(record)} bytes instead of {record_bytes}"
         raise InvalidInput(f"{self._folder}: record {key[1]} of {self.name} {found}; make the packed set again with `prepare`.")
+
+    def _refuse_damage(self, position: int, damaged: int) -> None:
+        others = f" (and {damaged - 1} of the records read with it)" if damaged > 1 else ""
+        raise InvalidInput(
+            f"{self._folder}: record {self._numbers[position]} of {self.name}, {self.paths[position]}{others}, is not what"
+            " `prepare` wrote: its checksum differs. The disk or a copy has changed it; copy the packed set again, or make it"
+            " again with `prepare`."
+        )
 
 
 class PackedSet:
@@ -134,22 +155,22 @@ class PackedSet:
         if base not in self.manifest.subsets:
             raise InvalidInput(f"{self.folder} has no subset {name!r}; choose one of {', '.join(SUBSET_NAMES)}.")
         subset = self.manifest.subsets[base]
-        positions, hand_types, paths = _read_index(self.folder, base, subset.count)
+        index = read_index(self.folder / "index" / f"{base}.tsv", subset.count)
+        numbers = np.arange(subset.count)
         if name in _VIEWS:
-            number_at = {position: number for number, position in enumerate(positions)}
-            numbers = [number_at[position] for position in mini_positions(subset.listed) if position in number_at]
-        else:
-            numbers = list(range(subset.count))
+            number_at = {position: number for number, position in enumerate(index.positions.tolist())}
+            sample = [number_at[position] for position in mini_positions(subset.listed) if position in number_at]
+            numbers = np.array(sample, dtype=np.int64)
+            index = index.take(numbers)
         return PackedSubset(
             name=name,
             side=self.manifest.side,
             size=self.manifest.size,
             channels=subset.channels,
-            hand_types=np.array([hand_types[number] for number in numbers], dtype=np.uint8),
-            paths=[paths[number] for number in numbers],
+            index=index,
             _folder=self.folder,
             _codes=np.full(len(numbers), _CODES[base], dtype=np.uint8),
-            _numbers=np.array(numbers, dtype=np.int64),
+            _numbers=numbers,
         )
 
 
@@ -159,32 +180,11 @@ def _concatenate(name: str, first: PackedSubset, second: PackedSubset) -> Packed
         side=first.side,
         size=first.size,
         channels=first.channels,
-        hand_types=np.concatenate([first.hand_types, second.hand_types]),
-        paths=first.paths + second.paths,
+        index=first.index.followed_by(second.index),
         _folder=first._folder,
         _codes=np.concatenate([first._codes, second._codes]),
         _numbers=np.concatenate([first._numbers, second._numbers]),
     )
-
-
-def _read_index(folder: Path, name: str, count: int) -> tuple[list[int], list[int], list[str]]:
-    """Positions in the source list, hand type codes and paths of a stored subset's records."""
-    file = folder / "index" / f"{name}.tsv"
-    positions, hand_types, paths = [], [], []
-    try:
-        with file.open(encoding="utf-8", newline="\n") as lines:
-            for line in lines:
-                position, hand_type, path = line.rstrip("\n").split("\t")
-                positions.append(int(position))
-                hand_types.append(HAND_TYPES.index(hand_type))
-                paths.append(path)
-    except OSError as error:
-        raise InvalidInput(f"{file} cannot be read ({error.strerror}); make the packed set again with `prepare`.") from error
-    except ValueError as error:
-        raise InvalidInput(f"{file}, line {len(paths) + 1}, is damaged; make the packed set again with `prepare`.") from error
-    if len(paths) != count:
-        raise InvalidInput(f"{file} has {len(paths)} lines, the manifest counts {count} records; make the packed set again.")
-    return positions, hand_types, paths
 
 
 class PackedWriter:
@@ -220,17 +220,29 @@ class PackedWriter:
         shape = (self._channels[name], self._side, self._side)
         if record.shape != shape or record.dtype != np.uint8:
             raise ValueError(f"a record of {name} must be uint8 of shape {shape}, got {record.dtype} {record.shape}")
-        content = np.ascontiguousarray(record).tobytes()
-        line = f"{position}\t{hand_type}\t{path}\n"
-        self._records.put(_KEY.pack(_CODES[name], self._counts[name]), content)
-        self._indexes[name].write(line)
-        self._hashes[name].update(line.encode() + content)
-        self._counts[name] += 1
+        content = np.ascontiguousarray(record)
+        facts = UNLABELLED
         if shape[0] != 3:
-            self._class_pixels[name] += count_classes(record[-2:], self._size)
+            counts = count_classes(record[-2:], self._size)
+            self._class_pixels[name] += counts
+            facts = LabelFacts(
+                part_pixels=tuple(counts[:, 1:].max(axis=1).tolist()),
+                overlap_pixels=count_overlap(record[-2:], self._size),
+                absent=tuple((counts[:, 0] == self._size**2).tolist()),
+            )
+        line = index_line(position, hand_type, path, content.ravel(), facts)
+        self._records.put(_KEY.pack(_CODES[name], self._counts[name]), content.tobytes())
+        self._indexes[name].write(line)
+        self._hashes[name].update(line.encode() + content.tobytes())
+        self._counts[name] += 1
 
     def finish(
-        self, channel_order: str, source_digest: str, listed: dict[str, int], dropped: dict[str, dict[str, int]]
+        self,
+        channel_order: str,
+        source_digest: str,
+        listed: dict[str, int],
+        dropped: dict[str, dict[str, int]],
+        sources: Sources = (UNKNOWN,),
     ) -> Manifest:
         """Flush everything, write the manifest and return it.
 
@@ -246,6 +258,7 @@ class PackedWriter:
             margin=(self._side - self._size) // 2,
             channel_order=channel_order,
             source_digest=source_digest,
+            sources=sources,
             digest=self._digest(),
             subsets={
                 name: SubsetManifest(
@@ -279,6 +292,15 @@ class PackedWriter:
 
 def count_classes(labels: np.ndarray, size: int) -> np.ndarray:
     """Pixels of each class in the central size x size of (2, P, P) labels: (2, 17) int64."""
+    return np.stack([np.bincount(hand.ravel(), minlength=NUM_CLASSES) for hand in _central(labels, size)])
+
+
+def count_overlap(labels: np.ndarray, size: int) -> int:
+    """Pixels in the central size x size of (2, P, P) labels that belong to a part of both hands."""
+    centre = _central(labels, size)
+    return int(((centre > 0) & (centre < NUM_CLASSES)).all(axis=0).sum())
+
+
+def _central(labels: np.ndarray, size: int) -> np.ndarray:
     margin = (labels.shape[-1] - size) // 2
-    centre = labels[:, margin : margin + size, margin : margin + size]
-    return np.stack([np.bincount(hand.ravel(), minlength=NUM_CLASSES) for hand in centre])
+    return labels[:, margin : margin + size, margin : margin + size]

@@ -10,6 +10,7 @@ import numpy as np
 
 from hands.files.crop import box_around, crop_image, crop_labels
 from hands.files.decoding import BrokenEntry
+from hands.packed.disjoint import LeftOut, picture_digest
 from hands.packed.manifest import record_side
 from hands.raw.entries import Entry
 from hands.raw.pictures import RawPictures
@@ -21,7 +22,7 @@ class Task:
 
     subset: str
     start: int
-    entries: list[Entry | str | BrokenEntry]
+    entries: list[Entry | str | BrokenEntry | LeftOut]
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,18 @@ class Packed:
     hand_type: str
     path: str
     record: np.ndarray  # (C, P, P)
+    digest: bytes  # of the picture's file; empty without one
 
 
-def pack_task(pictures: RawPictures, size: int, channels: dict[str, int], task: Task) -> list[Packed | BrokenEntry]:
+Result = Packed | BrokenEntry | LeftOut
+
+
+def pack_task(pictures: RawPictures, size: int, channels: dict[str, int], task: Task) -> list[Result]:
     return [_pack_entry(pictures, size, channels[task.subset], entry) for entry in task.entries]
 
 
-def _pack_entry(pictures: RawPictures, size: int, channels: int, entry: Entry | str | BrokenEntry) -> Packed | BrokenEntry:
-    if isinstance(entry, BrokenEntry):
+def _pack_entry(pictures: RawPictures, size: int, channels: int, entry: Entry | str | BrokenEntry | LeftOut) -> Result:
+    if isinstance(entry, BrokenEntry | LeftOut):
         return entry
     try:
         if isinstance(entry, str):
@@ -56,7 +61,8 @@ def _pack_frame(pictures: RawPictures, size: int, labelled: bool, entry: Entry) 
     if labelled:
         labels = crop_labels(_labels_of(pictures, entry, image.shape[:2]), entry.box, size, margin)
         record = np.concatenate([record, labels])
-    return Packed(entry.hand_type, entry.path, np.ascontiguousarray(record))
+    digest = picture_digest(pictures.encoded_image(entry))
+    return Packed(entry.hand_type, entry.path, np.ascontiguousarray(record), digest)
 
 
 def _labels_of(pictures: RawPictures, entry: Entry, shape: tuple[int, int]) -> np.ndarray:
@@ -79,4 +85,4 @@ def _pack_masks(pictures: RawPictures, size: int, mask_id: str) -> Packed:
         raise BrokenEntry("labels empty", f"the unpaired labels {mask_id} are zero everywhere; remove the id from its list.")
     left, right = labels.any(axis=(1, 2))
     hand_type = "interacting" if left and right else "left" if left else "right"
-    return Packed(hand_type, mask_id, crop_labels(labels, box, size, (record_side(size) - size) // 2))
+    return Packed(hand_type, mask_id, crop_labels(labels, box, size, (record_side(size) - size) // 2), b"")

@@ -8,13 +8,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hands.files.decoding import BrokenEntry
+from hands.packed.disjoint import KEPT_APART, Copies, LeftOut, Listed, left_out
+from hands.packed.dropped import Dropped
 from hands.packed.manifest import Manifest, record_side
 from hands.packed.packed_set import PackedWriter
-from hands.packed.packing import Task, pack_task
+from hands.packed.packing import Packed, Task, pack_task
 from hands.processes.folders import whole_folder
 from hands.processes.workers import in_order
-from hands.raw.entries import Entry
 from hands.raw.layout import RawDataset
+from hands.raw.provenance import read_sources
 
 _CHUNK = 32  # frames a task
 _SERIAL_BELOW = 512  # frames; starting workers takes longer than these
@@ -33,14 +35,18 @@ class PackConfig:
 def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
     """Write the packed set of `raw` into `folder`, which appears once it is complete. Same input, same bytes, any `workers`.
 
+    What is listed twice, and unpaired pictures and labels that stand in another split, are dropped and counted.
+
     Raises:
-        InvalidInput: `folder` is occupied, a list cannot be read, size does not fit, or (without skip_broken) an entry is
-            broken: the message names it.
+        InvalidInput: `folder` is occupied, a list cannot be read, size does not fit, two of train, val and test share a
+            picture or labels, or (without skip_broken) an entry is broken: the message names it.
     """
     record_side(config.size)
+    sources = read_sources(raw.folder)
     listed = _listed(raw)
+    apart = left_out(listed)
     channels = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 5 if raw.test_is_labelled else 3}
-    dropped: dict[str, dict[str, int]] = {name: {} for name in channels}
+    dropped, copies = Dropped(channels), Copies()
     work = partial(pack_task, raw.pictures, config.size, channels)
     total = sum(map(len, listed.values()))
     with (
@@ -48,30 +54,36 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
         PackedWriter(destination, config.size, channels) as writer,
         tqdm(total=total, unit="frame", desc="prepare") as progress,
     ):
-        for task, results in in_order(work, _tasks(listed), 1 if total < _SERIAL_BELOW else config.workers):
+        for task, results in in_order(work, _tasks(listed, apart), 1 if total < _SERIAL_BELOW else config.workers):
             for position, result in enumerate(results, task.start):
-                if isinstance(result, BrokenEntry):
-                    _count_or_refuse(result, dropped[task.subset], config.skip_broken)
-                else:
-                    writer.add(task.subset, position, result.hand_type, result.path, result.record)
+                if isinstance(result, Packed) and result.digest:
+                    result = copies.find(task.subset, result.path, result.digest) or result
+                match result:
+                    case Packed():
+                        writer.add(task.subset, position, result.hand_type, result.path, result.record)
+                    case LeftOut():
+                        dropped.add(task.subset, result.reason, result.name)
+                    case BrokenEntry():
+                        if not config.skip_broken:
+                            raise result
+                        dropped.add(task.subset, result.reason, str(result))
             progress.update(len(results))
         counts = {name: len(entries) for name, entries in listed.items()}
-        return writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped)
+        manifest = writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped.counts(), sources)
+    for line in dropped.lines():
+        print(f"== {line}", flush=True)
+    return manifest
 
 
-def _listed(raw: RawDataset) -> dict[str, list[Entry | str | BrokenEntry]]:
-    listed: dict[str, list] = {name: raw.listed(name) for name in ("train", "unpaired_images", "val", "test")}
+def _listed(raw: RawDataset) -> Listed:
+    """Subsets in the order in which they are packed: what others must not share comes first."""
+    listed: dict[str, list] = {name: raw.listed(name) for name in (*KEPT_APART, "unpaired_images")}
     listed["unpaired_masks"] = raw.unpaired_mask_ids
     return listed
 
 
-def _tasks(listed: dict[str, list[Entry | str | BrokenEntry]]) -> Iterator[Task]:
+def _tasks(listed: Listed, apart: dict[str, dict[int, LeftOut]]) -> Iterator[Task]:
     for subset, entries in listed.items():
         for start in range(0, len(entries), _CHUNK):
-            yield Task(subset, start, entries[start : start + _CHUNK])
-
-
-def _count_or_refuse(error: BrokenEntry, dropped: dict[str, int], skip_broken: bool) -> None:
-    if not skip_broken:
-        raise error
-    dropped[error.reason] = dropped.get(error.reason, 0) + 1
+            chunk = enumerate(entries[start : start + _CHUNK], start)
+            yield Task(subset, start, [apart[subset].get(position, entry) for position, entry in chunk])

@@ -6,6 +6,7 @@
     path2id_*.pt               path after images/, no extension -> id of the labels
     unpaired_segm_ids.pt       ids of labels without a usable image
     path2id_test.pt            optional: a synthetic test split has labels too
+    provenance.json            optional: where the data comes from, under which licence (hands/raw/provenance.py)
 
 Images were handed to OpenCV's encoder as RGB, so red and blue are swapped in the files ('bgr' below).
 """

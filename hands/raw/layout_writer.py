@@ -15,6 +15,7 @@ from hands.processes.folders import whole_folder
 from hands.raw.entries import KEY_PREFIX, is_plain_path
 from hands.raw.layout import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.raw.pictures import IMAGES, LABELS
+from hands.raw.provenance import Sources, write_sources
 
 ROLES = ("paired", "unpaired_image", "unpaired_masks", "val", "test")
 
@@ -122,6 +123,10 @@ class RawFolderWriter:
         self._images.flush()
         self._labels.flush()
 
+    def write_sources(self, sources: Sources) -> None:
+        """Write where the data comes from (hands/raw/provenance.py)."""
+        write_sources(sources, self._folder)
+
     def write_lists(self) -> None:
         """Write the lists of all frames added and listed.
 
@@ -171,6 +176,10 @@ class RawDatasetWriter:
     def add_frame(self, frame: EncodedFrame) -> None:
         """Add one frame; raises as RawFolderWriter.add_frame does."""
         self._writer.add_frame(frame)
+
+    def write_sources(self, sources: Sources) -> None:
+        """Write where the data comes from; without it that is unknown."""
+        self._writer.write_sources(sources)
 
 
 def _entry(frame: ListedFrame) -> dict:

@@ -14,13 +14,17 @@ from lightning.fabric import Fabric
 from PIL import Image
 
 from hands import tracking
+from hands.evaluation.coverage import coverage, require_judged, require_parts
 from hands.evaluation.inference import predict_subset
 from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import frame_rows
+from hands.raw.provenance import merged
 from hands.steps.configs import device_config
 from hands.steps.parameters import CHECKPOINT
+from hands.tracking.models import model_sources
 from hands.tracking.outbox import Undelivered
+from hands.tracking.provenance import log_sources, source_tags
 from hands.tracking.recorder import StepRecorder
 from hands.tracking.steps import run_to_resume
 from hands.training.devices import create_fabric
@@ -55,9 +59,13 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
     """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names."""
     resumed = run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
     packed = PackedSet.open(params.packed_dir)
+    val_subset = packed.subset(params.val_split)
+    require_judged(val_subset)
+    if "train_split" in vars(params):
+        require_parts(packed.subset(params.train_split))
     fabric = create_fabric(device_config(params))
     fabric.launch()
-    val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
+    val = RecordReader(val_subset, params.data_residency, fabric.device)
     fingerprint = checkpoint_fingerprint(params, packed)
     if fabric.global_rank != 0:
         folder = Path(params.checkpoint_dir) / resumed if resumed else None
@@ -69,8 +77,11 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
         checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
         checkpoint.claim()
         dataset = tracking.log_dataset(packed, "training")
+        sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
+        log_sources(sources)
+        tracking.log_coverage(params.val_split, coverage(val_subset))
         picture = partial(val_picture, fabric, val)
-        recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX)
+        recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX, source_tags(sources))
         try:
             yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
         except (KeyboardInterrupt, Undelivered):
@@ -80,6 +91,11 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
             checkpoint.remove_if_untrained()
             raise
     checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
+
+
+def given_models(params: SimpleNamespace) -> list[str]:
+    """URIs of the models that the step learns from: what they were trained on, its own models are too."""
+    return [uri for name in ("g1_model", "g2_model", "d_model") if (uri := getattr(params, name, ""))]
 
 
 def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:

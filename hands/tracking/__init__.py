@@ -23,6 +23,8 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from hands.tracking.provenance import log_sources
+
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
     from hands.packed.packed_set import PackedSet
 
@@ -32,6 +34,7 @@ PROCESS_TAG, RESUMES_TAG = "hands.process", "hands.resumes"
 ENTRY_POINT_TAG = "hands.entry_point"
 FAILURE_TAG = "hands.failure"
 OUTPUT_TAG = "hands.output."
+COVERAGE_TAG = "hands.coverage."
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # and every look at an input example
@@ -127,7 +130,7 @@ def environment() -> dict:
 
 
 def log_dataset(packed: "PackedSet", context: str) -> MetaDataset:
-    """Ties the run to the packed set, by its digest."""
+    """Ties the run to the packed set, by its digest, and says what it is made of."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
         source = resolve_dataset_source(str(packed.folder.resolve()))
@@ -138,7 +141,16 @@ def log_dataset(packed: "PackedSet", context: str) -> MetaDataset:
     )
     counts = {f"records.{name}": str(subset.count) for name, subset in packed.manifest.subsets.items()}
     mlflow.log_input(dataset, context=context, tags=counts)
+    log_sources(packed.manifest.sources)
     return dataset
+
+
+def log_coverage(split: str, lines: list[str]) -> None:
+    """Says what of a split can be scored (hands.evaluation.coverage): printed, and as a tag of the run."""
+    for line in lines:
+        print(f"== {line}", flush=True)
+    if lines:
+        mlflow.set_tag(COVERAGE_TAG + split, "\n".join(lines))
 
 
 def log_output(name: str, value: str) -> None:

@@ -3,6 +3,8 @@
 import base64
 import io
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +16,16 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 from PIL import Image
 
 from hands.errors import InvalidInput
 from hands.parts import HANDS
+from hands.raw.provenance import Sources
 from hands.tracking import ROOT
+from hands.tracking.provenance import only_source_tags, tagged_sources
 
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
     from torch import nn
@@ -109,6 +114,7 @@ def _save_pyfunc(network: "nn.Module", name: str, size: int, model: LoggedModel,
             model_uuid=model.model_id,
             model_id=model.model_id,
             run_id=model.source_run_id,
+            metadata=only_source_tags(model.tags),
         ),
     )
 
@@ -122,18 +128,41 @@ def fetch_network(uri: str) -> Path:
     from hands.networks.checkpoint import NETWORK_FILE
 
     local = Path(uri)
-    try:
+    with _refusing(uri):
         folder = local if local.is_dir() else Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    for candidate in (folder, folder / "artifacts" / "network"):
+        if (candidate / NETWORK_FILE).is_file():
+            return candidate
+    raise InvalidInput(f"'{uri}' holds no {NETWORK_FILE}; expected a model that this project logged.")
+
+
+@contextmanager
+def _refusing(uri: str) -> Iterator[None]:
+    try:
+        yield
     except (MlflowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInput(
             f"the model '{uri}' cannot be had ({reason}); expected an MLflow URI such as models:/m-..., "
             f"models:/hands-g2@champion or runs:/<run id>/g2."
         ) from error
-    for candidate in (folder, folder / "artifacts" / "network"):
-        if (candidate / NETWORK_FILE).is_file():
-            return candidate
-    raise InvalidInput(f"'{uri}' holds no {NETWORK_FILE}; expected a model that this project logged.")
+
+
+def model_sources(uri: str) -> Sources:
+    """What a model was trained on, as it says itself; unknown where it says nothing, as a folder of network.json alone.
+
+    Raises:
+        InvalidInput: there is no such model.
+    """
+    return tagged_sources(_source_tags(uri))
+
+
+def _source_tags(uri: str) -> dict[str, str]:
+    local = Path(uri)
+    if local.is_dir() and not (local / MLMODEL_FILE_NAME).is_file():
+        return {}
+    with _refusing(uri):
+        return only_source_tags(mlflow.models.get_model_info(uri).metadata or {})
 
 
 def model_id_of(uri: str) -> str | None:
@@ -144,7 +173,8 @@ def model_id_of(uri: str) -> str | None:
 def register(model_uri: str, name: str, dataset_digest: str, miou: float) -> tuple[int, bool]:
     """Registers a model, once; its version becomes `champion` when it is the best so far on the same dataset.
 
-    Scores on different datasets cannot be compared: the first version on another dataset becomes `champion` too.
+    Scores on different datasets cannot be compared: the first version on another dataset becomes `champion` too. The
+    version's tags say what the model's data is made of, under which licence.
 
     Returns:
         the version and whether it is the champion.
@@ -159,7 +189,7 @@ def register(model_uri: str, name: str, dataset_digest: str, miou: float) -> tup
         for version in versions
         if version.tags.get(DIGEST_TAG) == dataset_digest and MIOU_TAG in version.tags
     ]
-    tags = {MODEL_TAG: model_uri, DIGEST_TAG: dataset_digest, MIOU_TAG: f"{miou:.6f}"}
+    tags = {MODEL_TAG: model_uri, DIGEST_TAG: dataset_digest, MIOU_TAG: f"{miou:.6f}"} | _source_tags(model_uri)
     version = mlflow.register_model(model_uri, name, tags=tags)
     best = all(float(tags[MIOU_TAG]) > rival for rival in rivals)
     if best:

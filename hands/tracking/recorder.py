@@ -31,15 +31,18 @@ class StepRecorder:
         model_names: the step's models; the first one is what the metrics are about, a second one is D.
         draw: (network) -> picture of the same validation frames each time.
         folder: where epochs wait.
+        tags: of the models.
     """
 
-    def __init__(self, dataset: MetaDataset, model_names: tuple[str, ...], draw: Callable, folder: Path):
+    def __init__(
+        self, dataset: MetaDataset, model_names: tuple[str, ...], draw: Callable, folder: Path, tags: dict[str, str]
+    ):
         self.dataset = dataset
         self.draw = draw
         self.history = []
         active = MlflowClient().get_run(mlflow.active_run().info.run_id)
         self.run_id = active.info.run_id
-        self.models = {name: _logged_model(active, name) for name in model_names}
+        self.models = {name: _logged_model(active, name, tags) for name in model_names}
         self.outbox = Outbox(folder, self.run_id)
         logged = MlflowClient().get_metric_history(self.run_id, "train/loss_total")
         # above 0 where a run goes on
@@ -102,11 +105,11 @@ class StepRecorder:
         return self.models[names[-1] if metric in METRICS_OF_D else names[0]].model_id
 
 
-def _logged_model(active: Run, name: str) -> LoggedModel:
+def _logged_model(active: Run, name: str, tags: dict[str, str]) -> LoggedModel:
     """The run's model of this name: the one that a run which goes on has begun, or a new one."""
     known = active.data.tags.get(LOGGED_MODEL_TAG + name)
     if known is not None:
         return mlflow.get_logged_model(known)
-    model = mlflow.initialize_logged_model(name=name, source_run_id=active.info.run_id, model_type="pyfunc")
+    model = mlflow.initialize_logged_model(name=name, source_run_id=active.info.run_id, model_type="pyfunc", tags=tags)
     mlflow.set_tag(LOGGED_MODEL_TAG + name, model.model_id)
     return model

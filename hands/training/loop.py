@@ -13,7 +13,8 @@ from torch import nn
 from tqdm import tqdm
 
 from hands.errors import InvalidInput
-from hands.evaluation.inference import require_labels, score_subset
+from hands.evaluation.coverage import require_judged
+from hands.evaluation.inference import score_subset
 from hands.packed.batches import BatchStream, RecordReader, Shard
 from hands.training.learner import Learner
 from hands.training.resume import StopSignals, TrainingCheckpoint
@@ -112,9 +113,10 @@ def fit(
 
     Raises:
         Diverged: a loss became NaN or infinite.
+        InvalidInput: no picture of val_reader has a part that is judged.
         Stopped: a signal asked for the end; the checkpoint holds the state of the step that was finished last.
     """
-    require_labels(val_reader)
+    require_judged(val_reader.subset)
     main = next(iter(learners.values()))
     epoch_steps = streams[0].steps_per_epoch
     total_steps = schedule.epochs * epoch_steps

@@ -31,7 +31,7 @@ class Averages:
 
 
 class BestEpoch:
-    """The weights of the epoch with the highest `val/miou` (the first of equals)."""
+    """The weights of the epoch with the highest `val/miou` (the first of equals); one without a score (NaN) never is it."""
 
     def __init__(self, learners: dict[str, Learner]):
         self.learners = learners
@@ -39,8 +39,7 @@ class BestEpoch:
         self.weights = {}
 
     def offer(self, epoch: int, metrics: dict[str, float]) -> bool:
-        score = metrics["val/miou"]
-        if self.metrics and not score > self.metrics["val/miou"] and not math.isnan(self.metrics["val/miou"]):
+        if not metrics["val/miou"] > self.metrics.get("val/miou", -math.inf):
             return False
         self.metrics = metrics | {"best_epoch": epoch}
         self.weights = {
@@ -55,7 +54,7 @@ class BestEpoch:
             expected = {key: (value.shape, value.dtype) for key, value in learner.evaluated.state_dict().items()}
             if {key: (value.shape, value.dtype) for key, value in weights[name].items()} != expected:
                 raise ValueError("the best epoch's weights are of another network")
-        if not {"val/miou", "best_epoch"} <= metrics.keys():
+        if not {"val/miou", "best_epoch"} <= metrics.keys() or not math.isfinite(metrics["val/miou"]):
             raise ValueError("the best epoch has no score")
         self.metrics, self.weights = metrics, weights
 

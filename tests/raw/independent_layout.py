@@ -2,6 +2,8 @@
 
 import pickle
 import random
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -37,6 +39,17 @@ def png(array: np.ndarray) -> bytes:
 
 def jpeg(array: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", array, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+
+
+def commented(encoded: bytes, comment: str) -> bytes:
+    """The same picture with a comment in its file."""
+    text = b"Comment\0" + comment.encode()
+    if encoded.startswith(b"\xff\xd8"):
+        return encoded[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(text)) + text + encoded[2:]
+    chunk = b"tEXt" + text
+    end_of_header = 33
+    whole = struct.pack(">I", len(text)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return encoded[:end_of_header] + whole + encoded[end_of_header:]
 
 
 def three_channels(labels: np.ndarray) -> np.ndarray:
@@ -110,7 +123,8 @@ def small_set(counts: dict[str, int], height: int = 40, width: int = 32) -> RawF
     """Frames named image<position> of train, unpaired_images, unpaired_masks, val and test; PNG and JPEG, both orientations.
 
     Frame k of a subset shows a_picture(h, w, k) and some_labels(h, w, k), h and w swapped for odd k; it is a PNG unless
-    k % 4 == 3, and RGB went into OpenCV's encoder, so the file has red and blue swapped.
+    k % 4 == 3, and RGB went into OpenCV's encoder, so the file has red and blue swapped. Its path is a
+    comment in it: no two files are the same.
     """
     raw = RawFiles()
     order = random.Random(0)
@@ -126,7 +140,7 @@ def small_set(counts: dict[str, int], height: int = 40, width: int = 32) -> RawF
             if subset == "unpaired_masks":
                 raw.lists["unpaired_segm_ids.pt"].append(mask_id)
                 continue
-            raw.put_image(entry, (jpeg if k % 4 == 3 else png)(a_picture(h, w, k)))
+            raw.put_image(entry, commented((jpeg if k % 4 == 3 else png)(a_picture(h, w, k)), path))
             if split == "train":
                 raw.lists["datalist_train_complete.pt"].append(entry)
             name = {"train": "datalist_train_mp.pt", "val": "datalist_val_mp.pt", "test": "datalist_stud_test.pt"}.get(subset)
