@@ -12,7 +12,6 @@ from entrypoints.launch.parameters import entry_point
 @entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "workers")
 def main(params: SimpleNamespace) -> None:
     """Checks a dataset, decodes and crops it once, and packs it for training."""
-    import os
     from pathlib import Path
 
     import mlflow
@@ -22,12 +21,13 @@ def main(params: SimpleNamespace) -> None:
     from hands.packed.packed_set import PackedSet
     from hands.packed.prepare import PackConfig, pack
     from hands.pictures.previews import packed_preview
+    from hands.processes.processors import allowed_processors
     from hands.raw.layout import RawDataset
     from hands.tracking.steps import is_made
 
     with tracking.run("prepare", vars(params)):
         raw = RawDataset(params.data_dir, params.channel_order)
-        config = PackConfig(params.size, params.skip_broken, params.workers or os.cpu_count())
+        config = PackConfig(params.size, params.skip_broken, params.workers or allowed_processors())
         if not is_made(params.out_dir):
             pack(raw, params.out_dir, config)
         packed = PackedSet.open(params.out_dir)

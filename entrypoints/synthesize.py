@@ -35,8 +35,8 @@ def main(params: SimpleNamespace) -> None:
 
 def synthesis_config(params: SimpleNamespace):
     """The hands.synthetic.dataset.SynthesisConfig of the parameters."""
-    import os
 
+    from hands.processes.processors import allowed_processors
     from hands.synthetic.dataset import SynthesisConfig
 
     return SynthesisConfig(
@@ -52,7 +52,7 @@ def synthesis_config(params: SimpleNamespace):
         paired_subjects=params.paired_subjects,
         unpaired_subjects=params.unpaired_subjects,
         eval_subjects=params.eval_subjects,
-        workers=params.workers or os.cpu_count(),
+        workers=params.workers or allowed_processors(),
     )
 
 

@@ -23,6 +23,8 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from hands.processes.processors import allowed_processors
+
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
     from hands.packed.packed_set import PackedSet
 
@@ -121,7 +123,7 @@ def environment() -> dict:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processors": os.cpu_count(),
+        "processors": allowed_processors(),
         "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     }
 
