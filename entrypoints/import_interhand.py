@@ -63,7 +63,7 @@ def main(params: SimpleNamespace) -> None:
             picture = raw_preview(params.out_dir, split, params.channel_order)
             if picture is not None:
                 mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
-        tracking.log_output_folder("data_dir", params.out_dir)
+        tracking.log_output_folder("data_dir", params.out_dir, None)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ def main(params: SimpleNamespace) -> None:
     from hands.pictures.previews import packed_preview
     from hands.processes.processors import allowed_processors
     from hands.raw.layout import RawDataset
-    from hands.tracking.steps import is_made
+    from hands.tracking.steps import is_made, log_step_key, note_code
 
     with tracking.run("prepare", vars(params)):
+        note_code("prepare")
         raw = RawDataset(params.data_dir, params.channel_order)
+        known = {"data_dir": raw.digest}  # of what is about to be read
         config = PackConfig(params.size, params.skip_broken, params.workers or allowed_processors())
         if not is_made(params.out_dir):
             pack(raw, params.out_dir, config)
@@ -39,7 +41,8 @@ def main(params: SimpleNamespace) -> None:
             if subset.count:
                 mlflow.log_image(packed_preview(packed.subset(name)), artifact_file=f"preview_{name}.png")
         tracking.log_dataset(packed, "prepared")
-        tracking.log_output_folder("packed_dir", params.out_dir)
+        tracking.log_output_folder("packed_dir", params.out_dir, manifest.digest)
+        log_step_key("prepare", vars(params), known)
 
 
 if __name__ == "__main__":

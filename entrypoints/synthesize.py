@@ -16,12 +16,14 @@ def main(params: SimpleNamespace) -> None:
 
     from hands import tracking
     from hands.pictures.previews import raw_preview
+    from hands.raw.digest import content_digest
     from hands.raw.layout_writer import RawDatasetWriter
     from hands.synthetic.dataset import frames
-    from hands.tracking.steps import is_made
+    from hands.tracking.steps import is_made, log_step_key, note_code
 
     config = synthesis_config(params)
     with tracking.run("synthesize", vars(params)):
+        note_code("synthesize")
         if not is_made(params.out_dir):
             with RawDatasetWriter(params.out_dir) as writer:
                 for frame in frames(config):
@@ -30,7 +32,8 @@ def main(params: SimpleNamespace) -> None:
             picture = raw_preview(params.out_dir, split, "bgr")
             if picture is not None:
                 mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
-        tracking.log_output_folder("data_dir", params.out_dir)
+        tracking.log_output_folder("data_dir", params.out_dir, content_digest(params.out_dir))
+        log_step_key("synthesize", vars(params), {})
 
 
 def synthesis_config(params: SimpleNamespace):

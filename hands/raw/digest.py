@@ -38,6 +38,11 @@ def content_digest(folder: str | Path) -> str:
     return whole.hexdigest()[:32]
 
 
+def raw_digest(folder: str | Path, channel_order: str) -> str:
+    """32 hex characters of what a data set holds and how its pictures are read; raises as content_digest."""
+    return hashlib.sha256(f"{channel_order} {content_digest(folder)}".encode()).hexdigest()[:32]
+
+
 def _of_file(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

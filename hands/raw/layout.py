@@ -10,14 +10,13 @@
 Images were handed to OpenCV's encoder as RGB, so red and blue are swapped in the files ('bgr' below).
 """
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 
 from hands.errors import InvalidInput
 from hands.files.decoding import BrokenEntry
 from hands.files.lmdb_files import MAX_KEY_BYTES, environment
-from hands.raw.digest import content_digest
+from hands.raw.digest import raw_digest
 from hands.raw.entries import Entry, read_entry
 from hands.raw.names import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.raw.pictures import IMAGES, LABELS, RawPictures
@@ -126,9 +125,7 @@ class RawDataset:
 
     @cached_property
     def digest(self) -> str:
-        """32 hex characters of what the data set holds (hands/raw/digest.py) and how its pictures are read."""
-        whole = f"{self.pictures.channel_order} {content_digest(self.folder)}"
-        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+        return raw_digest(self.folder, self.pictures.channel_order)
 
 
 def _entry_or_error(content: object, where: str, mask_ids: dict[str, str]) -> Entry | BrokenEntry:

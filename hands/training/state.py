@@ -31,16 +31,21 @@ class Averages:
 
 
 class BestEpoch:
-    """The weights of the epoch with the highest `val/miou` (the first of equals)."""
+    """The weights of the epoch with the highest `val/miou` (the first of equals).
 
-    def __init__(self, learners: dict[str, Learner]):
+    Args:
+        judged: False where the score is of pictures that are trained on: it says nothing, and the last epoch is kept.
+    """
+
+    def __init__(self, learners: dict[str, Learner], judged: bool):
         self.learners = learners
+        self.judged = judged
         self.metrics = {}
         self.weights = {}
 
     def offer(self, epoch: int, metrics: dict[str, float]) -> bool:
         score = metrics["val/miou"]
-        if self.metrics and not score > self.metrics["val/miou"] and not math.isnan(self.metrics["val/miou"]):
+        if self.judged and self.metrics and not score > self.metrics["val/miou"] and not math.isnan(self.metrics["val/miou"]):
             return False
         self.metrics = metrics | {"best_epoch": epoch}
         self.weights = {
@@ -65,15 +70,15 @@ class BestEpoch:
 
 
 class TrainingState:
-    """All that a fit has come to: what a checkpoint holds, and what it goes on from."""
+    """All that a fit has come to: what a checkpoint holds, and what it goes on from. judged: see BestEpoch."""
 
-    def __init__(self, learners: dict[str, Learner]):
+    def __init__(self, learners: dict[str, Learner], judged: bool):
         self.learners = learners
         self.step = 0  # steps trained
         self.epoch = 0  # epochs finished, evaluation and report included
         self.seconds = 0.0  # trained in the unfinished epoch
         self.averages = Averages()
-        self.best = BestEpoch(learners)
+        self.best = BestEpoch(learners, judged)
         self.history = []
 
     def finish_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
