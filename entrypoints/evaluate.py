@@ -25,8 +25,10 @@ def main(params: SimpleNamespace) -> None:
     from hands.packed.packed_set import PackedSet
     from hands.pictures.figures import confusion_figure, frame_rows, part_table
     from hands.steps.configs import one_device
+    from hands.steps.known import known
     from hands.steps.start import fetched_network
     from hands.tracking.models import model_id_of
+    from hands.tracking.steps import log_step_key, note_code
     from hands.training.devices import create_fabric, prepared_network
 
     packed = PackedSet.open(params.packed_dir)
@@ -34,6 +36,7 @@ def main(params: SimpleNamespace) -> None:
     require_judged(subset)
     fabric = create_fabric(one_device(params))
     with tracking.run("evaluate", vars(params)):
+        note_code("evaluate")
         dataset = tracking.log_dataset(packed, "evaluation")
         tracking.log_coverage(params.split, coverage(subset))
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
@@ -51,6 +54,7 @@ def main(params: SimpleNamespace) -> None:
                 _, images, truth, predicted = next(batch)
                 captions = [f"{mious[i]:.2f}  {subset.paths[i]}" for i in indices]
                 mlflow.log_image(frame_rows(images, truth, predicted, captions, columns=2), artifact_file=f"{title}_{name}.png")
+        log_step_key("evaluate", vars(params), known(params, packed, one_device(params), fabric))
         print(f"{name}/miou {scores.values['miou']:.4f}")
 
 

@@ -16,7 +16,6 @@ from entrypoints.launch.parameters import entry_point
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Imports pictures of the public InterHand2.6M release, with amodal labels from joints or MANO fits."""
-    import os
 
     import mlflow
 
@@ -26,6 +25,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.interhand.selection import Filters
     from hands.interhand.splits import Shares
     from hands.pictures.previews import raw_preview
+    from hands.processes.processors import allowed_processors
     from hands.raw.provenance import read_sources
     from hands.tracking.provenance import log_sources
 
@@ -51,7 +51,7 @@ def main(params: SimpleNamespace) -> None:
         seed=params.seed,
         channel_order=params.channel_order,
         base_dir=params.base_dir,
-        workers=params.workers or os.cpu_count(),
+        workers=params.workers or allowed_processors(),
     )
     with tracking.run("import_interhand", vars(params)):
         report = run_import(config, params.out_dir)
@@ -66,7 +66,7 @@ def main(params: SimpleNamespace) -> None:
             if picture is not None:
                 mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
         log_sources(read_sources(params.out_dir))
-        tracking.log_output_folder("data_dir", params.out_dir)
+        tracking.log_output_folder("data_dir", params.out_dir, None)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,33 @@
 """main, dryrun, full: the whole method, step by step; the only file that knows the order.
 
-Consumes: a dataset in the raw layout (`data_dir`), or nothing: then it makes a synthetic one.
+Consumes: a dataset in the raw layout (`data_dir`) or the packed set that was made of one (`packed_dir`), or neither: then it
+makes a synthetic one.
 Produces: the steps' runs as children of one run, and a version of the registered model; a finished step whose inputs,
 parameters and code are the same is reused.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
 
-from entrypoints.launch.checks import check_recipe
-from entrypoints.launch.commands import declared
+from entrypoints.launch.checks import Resolved, check_recipe, check_subsets
+from entrypoints.launch.commands import declared, parsed
 from entrypoints.launch.parameters import PIPELINE, entry_point
 from entrypoints.launch.processes import call, run_step, start_server
 from hands import tracking
-from hands.errors import InvalidInput
 from hands.packed.manifest import read_manifest
-from hands.steps.parameters import CHECKPOINT
-from hands.tracking.models import register
+from hands.raw.digest import raw_digest
+from hands.steps.seeds import derived_seed
+from hands.tracking.code import code_digest
+from hands.tracking.keys import step_key
 from hands.tracking.provenance import log_sources
-from hands.tracking.steps import step_folder, step_key
+from hands.tracking.registry import Score, Standing, check_name, register
+from hands.tracking.steps import packed_digest, step_folder
+
+STEPS = ("synthesize", "prepare", "phase1", "phase2_init", "phase2_paired", "evaluate", "predict")
 
 
 @entry_point(*PIPELINE)
@@ -29,11 +36,13 @@ def main(params: SimpleNamespace) -> None:
     start_server()
     weights = winner(params.params_from)
     params = SimpleNamespace(**(vars(params) | weights))
+    for name in STEPS:
+        code_digest(name)  # as it is now, when the steps' process imports it
     with tracking.run(params.recipe, vars(params)):
         # `mlflow run` has logged the parameters of that name as they were passed, and they cannot be changed
         mlflow.log_params({f"winner.{name}": value for name, value in weights.items()})
-        call(check_recipe, params)
-        run_recipe(params)
+        check_name(params.registered_model)
+        run_recipe(params, call(check_recipe, params))
 
 
 def winner(source: str) -> dict[str, float | str]:
@@ -45,42 +54,60 @@ def winner(source: str) -> dict[str, float | str]:
     return read_winner(source)
 
 
-def run_recipe(params: SimpleNamespace) -> None:
-    data_dir = params.data_dir or step(params, "synthesize", "synthesize")["data_dir"]
-    packed_dir = step(params, "prepare", "prepare", data_dir=data_dir)["packed_dir"]
+def run_recipe(params: SimpleNamespace, resolved: Resolved) -> None:
+    step = partial(run_one, params, resolved)
+    packed_dir = params.packed_dir or packed_anew(params, step)
     manifest = read_manifest(Path(packed_dir))
     log_sources(manifest.sources)
+    check_subsets(params, manifest)
 
-    phase1 = step(params, "phase1", "phase1", packed_dir=packed_dir, epochs=params.phase1_epochs)
+    phase1 = step("phase1", "phase1", packed_dir=packed_dir, epochs=params.phase1_epochs)
     g1_model, d_model, g2_model = phase1["g1_model"], phase1["discriminator_model"], ""
     for number, init_epochs, paired_epochs in (
         (1, params.round1_init_epochs, params.round1_paired_epochs),
         (2, params.round2_init_epochs, params.round2_paired_epochs),
     ):
-        common = {"packed_dir": packed_dir, "seed": params.seed + number}
         if init_epochs and params.unpaired in ("images", "both"):
             init = step(
-                params, "phase2_init", f"round {number} init", g1_model=g1_model, g2_model=g2_model,
-                epochs=init_epochs, **common,
+                "phase2_init", f"round {number} init", packed_dir=packed_dir, g1_model=g1_model, g2_model=g2_model,
+                epochs=init_epochs, seed=derived_seed(params.seed, f"round {number} init"),
             )  # fmt: skip
             g2_model = init["g2_model"]
         paired = step(
-            params, "phase2_paired", f"round {number} paired", g2_model=g2_model, d_model=d_model,
-            epochs=paired_epochs, lr=params.paired_lr, **common,
+            "phase2_paired", f"round {number} paired", packed_dir=packed_dir, g2_model=g2_model, d_model=d_model,
+            epochs=paired_epochs, lr=params.paired_lr, seed=derived_seed(params.seed, f"round {number} paired"),
         )  # fmt: skip
         g2_model, d_model = paired["g2_model"], paired.get("discriminator_model", d_model)
 
     test = manifest.subsets["test"]
     split = "test" if test.count and test.channels == 5 else params.val_split
-    step(params, "evaluate", f"evaluate {split}", packed_dir=packed_dir, model=g2_model, split=split)
+    step("evaluate", f"evaluate {split}", packed_dir=packed_dir, model=g2_model, split=split)
     if test.count:
-        step(params, "predict", "predict test", packed_dir=packed_dir, model=g2_model, split="test")
-    version, is_champion = register(g2_model, params.registered_model, manifest.digest, float(paired["val_miou"]))
-    note = "champion" if is_champion else "not the best on this dataset; the champion stays"
-    print(f"== {params.registered_model} version {version}: {note}", flush=True)
+        step("predict", "predict test", packed_dir=packed_dir, model=g2_model, split="test")
+    score = Score(float(paired["val_miou"]), manifest.digest, params.train_split, params.val_split)
+    standing = register(g2_model, params.registered_model, score)
+    print(f"== {params.registered_model} version {standing.version}: {described(standing, score)}", flush=True)
 
 
-def step(params: SimpleNamespace, entry_point: str, name: str, **given: object) -> dict[str, str]:
+def packed_anew(params: SimpleNamespace, step: Callable[..., dict[str, str]]) -> str:
+    data_dir = params.data_dir or step("synthesize", "synthesize")["data_dir"]
+    return step("prepare", "prepare", data_dir=data_dir)["packed_dir"]
+
+
+def described(standing: Standing, score: Score) -> str:
+    if score.train_split == "trainval":
+        return "trained on val too (train_split=trainval), so that its score ranks nothing; no champion"
+    if standing.champion is None:
+        return f"its val/miou is {score.miou}; no champion"
+    if standing.is_champion:
+        return f"{standing.alias}, with val/miou {score.miou:.4f}"
+    return (
+        f"val/miou {score.miou:.4f}; version {standing.champion} stays {standing.alias} with {standing.champion_miou:.4f} "
+        f"on the same pictures"
+    )
+
+
+def run_one(params: SimpleNamespace, resolved: Resolved, entry_point: str, name: str, **given: object) -> dict[str, str]:
     """Runs a step, or reuses a finished one; returns its outputs.
 
     Its parameters are, in this order: what is given, the pipeline's of the same name, its own defaults. A folder that
@@ -92,25 +119,17 @@ def step(params: SimpleNamespace, entry_point: str, name: str, **given: object) 
         for parameter, default in declared(entry_point).items()
         if parameter != "out_dir"
     }
-    fingerprint = data_fingerprint(Path(values["data_dir"])) if "data_dir" in values else ""
-    key = step_key(entry_point, {name: values[name] for name in values if name not in CHECKPOINT}, fingerprint)
+    known = dict(resolved.devices)
+    if "data_dir" in values:
+        known["data_dir"] = raw_digest(values["data_dir"], params.channel_order)
+    if "packed_dir" in values:
+        known["packed_dir"] = packed_digest(Path(values["packed_dir"]))
+    if "encoder_weights" in values:  # what was had at the start: a step that begins later must not have another
+        values["encoder_weights"] = resolved.encoder_weights[values.get("g1") or values["g2"]]
+    key = step_key(entry_point, code_digest(entry_point), vars(parsed(entry_point, values)), known)
     if "out_dir" in declared(entry_point):
-        values["out_dir"] = str(Path(params.work_dir).resolve() / step_folder(entry_point, key))
+        values["out_dir"] = str(Path(params.work_dir) / step_folder(entry_point, key))
     return run_step(entry_point, name, values, key)
-
-
-def data_fingerprint(folder: Path) -> str:
-    """Names, sizes and times of a dataset's files: enough to notice that it changed.
-
-    Raises:
-        InvalidInput: no such folder, or nothing in it.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    if not files:
-        raise InvalidInput(f"data_dir {folder} holds no files; expected a dataset in the raw InterHand2.6M layout.")
-    stats = [(str(path.relative_to(folder)), path.stat()) for path in files]
-    # a reader's lock file comes and goes
-    return str([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats if not name.endswith("lock.mdb")])
 
 
 if __name__ == "__main__":

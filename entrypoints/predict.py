@@ -27,13 +27,15 @@ def main(params: SimpleNamespace) -> None:
     from hands.pictures.figures import frame_rows, overlay, tile_rows
     from hands.prediction.predictions import predict_photographs, predict_split, predict_submission
     from hands.steps.configs import one_device
+    from hands.steps.known import known
     from hands.steps.start import fetched_network
     from hands.tracking.models import fetch_network
-    from hands.tracking.steps import is_made
+    from hands.tracking.steps import is_made, log_step_key, note_code
     from hands.training.devices import create_fabric, prepared_network
 
     fabric = create_fabric(one_device(params))
     with tracking.run("predict", vars(params)):
+        note_code("predict")
         if params.images:
             network, size = load_network(fetch_network(params.model))
             network = prepared_network(fabric, network, params.memory_format)
@@ -55,7 +57,8 @@ def main(params: SimpleNamespace) -> None:
             _, images, _, predicted = next(predict_subset(network, reader, indices, len(indices), fabric.autocast))
             captions = [reader.subset.paths[i] for i in indices]
             mlflow.log_image(frame_rows(images, None, predicted, captions, 3), artifact_file=f"predicted_{params.split}.png")
-        tracking.log_output_folder("predictions", params.out_dir)
+            log_step_key("predict", vars(params), known(params, packed, one_device(params), fabric))
+        tracking.log_output_folder("predictions", params.out_dir, None)
 
 
 if __name__ == "__main__":

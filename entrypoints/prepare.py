@@ -12,7 +12,6 @@ from entrypoints.launch.parameters import entry_point
 @entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "workers")
 def main(params: SimpleNamespace) -> None:
     """Checks a dataset, decodes and crops it once, and packs it for training."""
-    import os
     from pathlib import Path
 
     import mlflow
@@ -23,13 +22,16 @@ def main(params: SimpleNamespace) -> None:
     from hands.packed.packed_set import PackedSet
     from hands.packed.prepare import PackConfig, pack
     from hands.pictures.previews import packed_preview
+    from hands.processes.processors import allowed_processors
     from hands.raw.layout import RawDataset
     from hands.raw.provenance import sources_text
-    from hands.tracking.steps import is_made
+    from hands.tracking.steps import is_made, log_step_key, note_code
 
     with tracking.run("prepare", vars(params)):
+        note_code("prepare")
         raw = RawDataset(params.data_dir, params.channel_order)
-        config = PackConfig(params.size, params.skip_broken, params.workers or os.cpu_count())
+        known = {"data_dir": raw.digest}  # of what is about to be read
+        config = PackConfig(params.size, params.skip_broken, params.workers or allowed_processors())
         if not is_made(params.out_dir):
             pack(raw, params.out_dir, config)
         packed = PackedSet.open(params.out_dir)
@@ -44,7 +46,8 @@ def main(params: SimpleNamespace) -> None:
                 mlflow.log_image(packed_preview(packed.subset(name)), artifact_file=f"preview_{name}.png")
             tracking.log_coverage(name, coverage(packed.subset(name)))
         tracking.log_dataset(packed, "prepared")
-        tracking.log_output_folder("packed_dir", params.out_dir)
+        tracking.log_output_folder("packed_dir", params.out_dir, manifest.digest)
+        log_step_key("prepare", vars(params), known)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,16 @@ def main(params: SimpleNamespace) -> None:
 
     from hands import tracking
     from hands.pictures.previews import raw_preview
+    from hands.raw.digest import content_digest
     from hands.raw.layout_writer import RawDatasetWriter
     from hands.raw.provenance import SYNTHETIC, read_sources
     from hands.synthetic.dataset import frames
     from hands.tracking.provenance import log_sources
-    from hands.tracking.steps import is_made
+    from hands.tracking.steps import is_made, log_step_key, note_code
 
     config = synthesis_config(params)
     with tracking.run("synthesize", vars(params)):
+        note_code("synthesize")
         if not is_made(params.out_dir):
             with RawDatasetWriter(params.out_dir) as writer:
                 writer.write_sources((SYNTHETIC,))
@@ -34,13 +36,14 @@ def main(params: SimpleNamespace) -> None:
             if picture is not None:
                 mlflow.log_image(picture, artifact_file=f"preview_{split}.png")
         log_sources(read_sources(params.out_dir))
-        tracking.log_output_folder("data_dir", params.out_dir)
+        tracking.log_output_folder("data_dir", params.out_dir, content_digest(params.out_dir))
+        log_step_key("synthesize", vars(params), {})
 
 
 def synthesis_config(params: SimpleNamespace):
     """The hands.synthetic.dataset.SynthesisConfig of the parameters."""
-    import os
 
+    from hands.processes.processors import allowed_processors
     from hands.synthetic.dataset import SynthesisConfig
 
     return SynthesisConfig(
@@ -56,7 +59,7 @@ def synthesis_config(params: SimpleNamespace):
         paired_subjects=params.paired_subjects,
         unpaired_subjects=params.unpaired_subjects,
         eval_subjects=params.eval_subjects,
-        workers=params.workers or os.cpu_count(),
+        workers=params.workers or allowed_processors(),
     )
 
 

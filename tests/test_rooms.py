@@ -1,12 +1,12 @@
 """The order of the packages: each imports only from those before it, and nothing of hands or sweeps from entrypoints."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hands.tracking import ROOT
+from hands.tracking.code import imports
 
 ORDER = (
     "hands.errors", "hands.parts", "hands.processes", "hands.files", "hands.networks", "hands.raw", "hands.synthetic",
@@ -21,15 +21,6 @@ def room(module: str) -> str:
     return ".".join(words[:2]) if words[0] == "hands" else words[0]
 
 
-def imports(source: str) -> Iterator[str]:
-    """Modules that a source imports, anywhere in it; of `from a import b` both a and a.b."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from ([f"hands.{alias.name}" for alias in node.names] if node.module == "hands" else [node.module])
-
-
 def arrows(root: Path) -> dict[tuple[str, str], tuple[str, str]]:
     """(importing room, imported room) -> an importing module and what it imports, between different rooms."""
     found = {}
@@ -37,7 +28,8 @@ def arrows(root: Path) -> dict[tuple[str, str], tuple[str, str]]:
         for path in sorted((root / folder).rglob("*.py")):
             module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             for imported in imports(path.read_text()):
-                if imported.split(".")[0] in ("hands", "sweeps", "entrypoints") and module != "hands":
+                ours = imported.split(".")[0] in ("hands", "sweeps", "entrypoints") and imported != "hands"
+                if ours and module != "hands":
                     ends = room(module), room(imported)
                     if ends[0] != ends[1]:
                         found.setdefault(ends, (module, imported))

@@ -1,23 +1,34 @@
-"""What a recipe's later steps would refuse, refused before the first one has cost anything."""
+"""What a recipe's later steps would refuse, refused before the first one has cost anything; and what `auto` comes to here."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 from hands.errors import InvalidInput
+from hands.packed.manifest import Manifest
 
 
-def check_recipe(params: SimpleNamespace) -> None:
-    """Builds what the steps will build of their parameters: networks' names, configurations, losses, devices.
+@dataclass(frozen=True)
+class Resolved:
+    """What `auto` comes to. devices: accelerator, devices, precision, memory_format. encoder_weights: imagenet or none, by
+    network."""
+
+    devices: Mapping[str, str]
+    encoder_weights: Mapping[str, str]
+
+
+def check_recipe(params: SimpleNamespace) -> Resolved:
+    """Builds what the steps will build of their parameters: networks, configurations, losses, devices.
 
     Raises:
         InvalidInput: a value that some step would refuse.
     """
     import numpy as np
 
-    from entrypoints.synthesize import synthesis_config
     from hands.method.class_weights import class_weights
     from hands.method.losses import SegmentationLoss
-    from hands.packed.manifest import record_side
     from hands.parts import NUM_CLASSES
+    from hands.processes.folders import require_writable
     from hands.steps.configs import (
         class_weight_config,
         device_config,
@@ -25,38 +36,68 @@ def check_recipe(params: SimpleNamespace) -> None:
         phase2_init_config,
         phase2_paired_config,
     )
-    from hands.steps.start import check_size
-    from hands.synthetic.dataset import check
-    from hands.training.devices import create_fabric
+    from hands.steps.start import check_size, encoder_weights_had
+    from hands.training.devices import create_fabric, resolved_devices
 
-    check_registry_name(params.registered_model)
-    if not params.data_dir:
-        check(synthesis_config(params))
-        check_counts(params)
-    record_side(params.size)
+    for name in ("checkpoint_dir", "work_dir"):
+        require_writable(getattr(params, name), name)
+    size = check_data(params)
     for name in (params.g1, params.g2):
-        check_size(name, params.size)
+        check_size(name, size)
     # the number of epochs stands in a parameter of its own for each step, and click has checked it
     phase1_config(SimpleNamespace(**vars(params), epochs=1))
     phase2_init_config(SimpleNamespace(**vars(params), epochs=1))
     phase2_paired_config(SimpleNamespace(**vars(params) | {"epochs": 1, "lr": params.paired_lr}))
     weights = class_weights(class_weight_config(params), np.ones(NUM_CLASSES))
     SegmentationLoss(params.ce_weight, params.dice_weight, params.loss, params.dice_alpha, weights)
-    create_fabric(device_config(params))
+    config = device_config(params)
+    devices = resolved_devices(config, create_fabric(config))
+    return Resolved(devices, {name: encoder_weights_had(name, params.encoder_weights) for name in {params.g1, params.g2}})
 
 
-def check_counts(params: SimpleNamespace) -> None:
-    """Refuses a synthetic dataset that lacks what a step reads."""
-    needed = {"n_paired": "paired training", "n_val": "choosing the best epoch"}
+def check_data(params: SimpleNamespace) -> int:
+    """Refuses data that cannot be trained on, as far as that is known before anything is made; returns the crops' side."""
+    from entrypoints.synthesize import synthesis_config
+    from hands.packed.manifest import record_side
+    from hands.packed.packed_set import PackedSet
+    from hands.raw.layout import RawDataset
+    from hands.synthetic.dataset import check
+
+    if params.data_dir and params.packed_dir:
+        raise InvalidInput("both data_dir and packed_dir are given; give the dataset, or the packed set that was made of it.")
+    if params.packed_dir:
+        manifest = PackedSet.open(params.packed_dir).manifest
+        check_subsets(params, manifest)
+        return manifest.size
+    if params.data_dir:
+        RawDataset(params.data_dir, params.channel_order)
+    elif params.recipe == "full":
+        raise InvalidInput("full trains on your data: give data_dir, or the packed_dir that `prepare` has made of it.")
+    else:
+        check(synthesis_config(params))
+        for subset, purpose in read_subsets(params).items():
+            name = SYNTHETIC[subset]
+            if getattr(params, name) == 0:
+                raise InvalidInput(f"{name} is 0; give at least 1 for {purpose}.")
+    record_side(params.size)
+    return params.size
+
+
+def check_subsets(params: SimpleNamespace, manifest: Manifest) -> None:
+    """Refuses a packed set that lacks what a step reads."""
+    for subset, purpose in read_subsets(params).items():
+        if manifest.subsets[subset].count == 0:
+            raise InvalidInput(f"the packed set has no records in '{subset}'; pack a dataset that has some for {purpose}.")
+
+
+def read_subsets(params: SimpleNamespace) -> dict[str, str]:
+    """The subsets that a recipe's steps read, and what for."""
+    subsets = {"train": "paired training", "val": "choosing the best epoch"}
     if params.unpaired in ("images", "both") and params.round1_init_epochs + params.round2_init_epochs:
-        needed["n_unpaired_images"] = "weights initialization (unpaired=none or masks leaves it out)"
+        subsets["unpaired_images"] = "weights initialization (unpaired=none or masks leaves it out)"
     if params.unpaired in ("masks", "both"):
-        needed["n_unpaired_masks"] = "the discriminator (unpaired=none or images leaves them out)"
-    for name, purpose in needed.items():
-        if getattr(params, name) == 0:
-            raise InvalidInput(f"{name} is 0; give at least 1 for {purpose}.")
+        subsets["unpaired_masks"] = "the discriminator (unpaired=none or images leaves them out)"
+    return subsets
 
 
-def check_registry_name(name: str) -> None:
-    if not name.strip() or set(name) & set("/:"):
-        raise InvalidInput(f"registered_model is '{name}'; expected a name without / and :, such as hands-g2.")
+SYNTHETIC = {"train": "n_paired", "val": "n_val", "unpaired_images": "n_unpaired_images", "unpaired_masks": "n_unpaired_masks"}

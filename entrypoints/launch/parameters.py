@@ -6,11 +6,35 @@ from types import SimpleNamespace
 
 import click
 
+from entrypoints.launch import places
 from entrypoints.launch.server import check_server
 from entrypoints.launch.stopping import STOPPED, end_as_killed, terminate_on_signals
 from hands.errors import InvalidInput
 from hands.steps.parameters import DATA, DEVICES, LOSS, ONE_DEVICE
 
+
+class Place(click.ParamType):
+    """A text that may lead to a place on this machine; made absolute.
+
+    Args:
+        name: of such a place, in messages.
+        absolute: makes it so.
+    """
+
+    def __init__(self, name: str, absolute: Callable[[str], str]):
+        self.name = name
+        self.absolute = absolute
+
+    def convert(self, value: str, param: click.Parameter | None, context: click.Context | None) -> str:
+        try:
+            return self.absolute(value)
+        except RuntimeError as error:  # ~ of a user that is not there
+            self.fail(f"'{value}' leads nowhere: {error}", param, context)
+
+
+PATH = Place("path", places.absolute)
+STORE = Place("uri", places.absolute_store)
+MODEL = Place("uri or path", places.absolute_if_there)
 TEXT = click.STRING
 COUNT = click.IntRange(min=0)
 POSITIVE = click.IntRange(min=1)
@@ -19,13 +43,13 @@ FLAG = click.BOOL
 
 TYPES = {
     # data
-    "data_dir": (TEXT, "folder in the raw InterHand2.6M layout"),
-    "out_dir": (TEXT, "folder to write; must not exist yet"),
-    "packed_dir": (TEXT, "packed set that `prepare` wrote"),
+    "data_dir": (PATH, "folder in the raw InterHand2.6M layout"),
+    "out_dir": (PATH, "folder to write; must not exist yet"),
+    "packed_dir": (PATH, "packed set that `prepare` wrote"),
     "size": (POSITIVE, "side of the crops in pixels, a multiple of 32"),
     "channel_order": (click.Choice(["bgr", "rgb"]), "how a standard decoder reads the pictures: bgr as the layout has it"),
     "skip_broken": (FLAG, "drop and count broken entries instead of refusing the dataset"),
-    "workers": (COUNT, "processes that make or pack data; 0 for one a core"),
+    "workers": (COUNT, "processes that make or pack data; 0 for one for each processor that may be used"),
     "train_split": (click.Choice(["train", "minitrain", "trainval"]), "paired pictures to train on"),
     "val_split": (click.Choice(["val", "minival"]), "pictures to choose the best epoch on"),
     "unpaired_split": (click.Choice(["unpaired_images", "miniunpaired_images"]), "unpaired pictures to train on"),
@@ -43,10 +67,10 @@ TYPES = {
     "unpaired_subjects": (POSITIVE, "subjects of all training frames"),
     "eval_subjects": (POSITIVE, "subjects of the validation frames, and as many of the test frames"),
     # import of the public InterHand2.6M release
-    "release_dir": (TEXT, "folder of the release, with images/ and annotations/ in it"),
+    "release_dir": (PATH, "folder of the release, with images/ and annotations/ in it"),
     "release_split": (click.Choice(["train", "val", "test"]), "the release's own split to take pictures from"),
     "labels": (click.Choice(["joints", "mano"]), "what labels are made from: annotated joints, or MANO fits"),
-    "mano_dir": (TEXT, "folder with MANO_RIGHT and MANO_LEFT, for labels=mano; empty otherwise"),
+    "mano_dir": (PATH, "folder with MANO_RIGHT and MANO_LEFT, for labels=mano; empty otherwise"),
     "max_fit_error_mm": (NUMBER, "mean joint error in millimetres above which a MANO fit is not used"),
     "hand_type": (TEXT, "comma list of left, right, interacting; empty for all"),
     "cameras": (TEXT, "comma list of cameras, * and ? allowed: 40* colour, 41* grey; empty for all"),
@@ -59,15 +83,15 @@ TYPES = {
     "test_share": (NUMBER, "share of the subjects or captures that go to test"),
     "paired_share": (NUMBER, "share of train's moments that are paired"),
     "unpaired_masks_share": (NUMBER, "share of train's other moments that give masks alone; the rest give pictures alone"),
-    "base_dir": (TEXT, "dataset in the raw layout that the pictures are added to; empty for none"),
+    "base_dir": (PATH, "dataset in the raw layout that the pictures are added to; empty for none"),
     # networks
     "g1": (TEXT, "network of phase 1: uxnet, uplusregnet, light or architecture:encoder"),
     "g2": (TEXT, "network of phase 2, named alike; with g2_model that model's network is used"),
     "encoder_weights": (click.Choice(["auto", "imagenet", "none"]), "what the encoder starts from"),
-    "g1_model": (TEXT, "MLflow URI of a G1"),
-    "g2_model": (TEXT, "MLflow URI of a G2 to go on with; empty to start anew"),
-    "d_model": (TEXT, "MLflow URI of a discriminator"),
-    "model": (TEXT, "MLflow URI of the model to use"),
+    "g1_model": (MODEL, "MLflow URI of a G1"),
+    "g2_model": (MODEL, "MLflow URI of a G2 to go on with; empty to start anew"),
+    "d_model": (MODEL, "MLflow URI of a discriminator"),
+    "model": (MODEL, "MLflow URI of the model to use"),
     # schedule
     "seed": (COUNT, "of data, order, augmentation and weights"),
     "epochs": (POSITIVE, "passes over the training pictures"),
@@ -110,18 +134,18 @@ TYPES = {
     "memory_format": (click.Choice(["auto", "channels_last", "contiguous"]), "layout of the networks' tensors"),
     "data_residency": (click.Choice(["disk", "device"]), "where the packed set is read from while training"),
     # checkpoints
-    "checkpoint_dir": (TEXT, "folder for the checkpoints of training steps, on a disk that a restarted job sees"),
+    "checkpoint_dir": (PATH, "folder for the checkpoints of training steps, on a disk that a restarted job sees"),
     "checkpoint_minutes": (NUMBER, "minutes between checkpoints within an epoch; each epoch's end has one too"),
     "resume": (TEXT, "run id of a broken-off run of this step to go on with, or latest; empty to start anew"),
     # evaluation and prediction
     "split": (TEXT, "subset of the packed set: val, minival, test, train, minitrain or trainval"),
     "eval_batch_size": (POSITIVE, "pictures of a forward pass"),
-    "images": (TEXT, "folder of PNG and JPEG pictures to predict instead of a split; empty for the split"),
-    "boxes": (TEXT, "file with a box for each picture of `images`; empty for the whole picture"),
+    "images": (PATH, "folder of PNG and JPEG pictures to predict instead of a split; empty for the split"),
+    "boxes": (PATH, "file with a box for each picture of `images`; empty for the whole picture"),
     # sweeps
     "space": (TEXT, "search space: a file in sweeps/spaces"),
     "study_name": (TEXT, "study to begin or go on with; empty for the space's name"),
-    "storage": (TEXT, "Optuna's database: sqlite:///file or postgresql://user@host:port/database"),
+    "storage": (STORE, "Optuna's database: sqlite:///file or postgresql://user@host:port/database"),
     "n_trials": (POSITIVE, "trials of the study in total, those of earlier calls and other machines included"),
     "n_workers": (POSITIVE, "processes on this machine, which share its cores"),
     "sampler": (click.Choice(["tpe", "gp", "random"]), "what proposes weights"),
@@ -129,9 +153,9 @@ TYPES = {
     "heartbeat_interval": (POSITIVE, "seconds between a worker's signs of life; after four missed ones it counts as dead"),
     "init_epochs": (COUNT, "epochs of weights initialization in a trial; 0 leaves it out"),
     "paired_epochs": (POSITIVE, "epochs of paired training in a trial"),
-    "params_from": (TEXT, "a sweep's run id or a best_params.json, whose weights replace those given; empty for none"),
+    "params_from": (MODEL, "a sweep's run id or a best_params.json, whose weights replace those given; empty for none"),
     # pipeline
-    "work_dir": (TEXT, "folder for the datasets that the pipeline makes"),
+    "work_dir": (PATH, "folder for the datasets that the pipeline makes"),
     "registered_model": (TEXT, "name in the model registry"),
     "recipe": (click.Choice(["main", "dryrun", "full"]), "whose defaults these are; names the run"),
     # benchmark
@@ -151,7 +175,7 @@ SYNTHESIS = (
     "paired_subjects", "unpaired_subjects", "eval_subjects", "workers",
 )  # fmt: skip
 PIPELINE = (
-    "recipe", "data_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order", "skip_broken",
+    "recipe", "data_dir", "packed_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order", "skip_broken",
     "train_split", "val_split", "unpaired", "unpaired_split", "g1", "g2", "encoder_weights",
     "phase1_epochs", "round1_init_epochs", "round1_paired_epochs", "round2_init_epochs", "round2_paired_epochs",
     "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
@@ -180,6 +204,8 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
         @click.command(help=(function.__doc__ or "").strip().split("\n")[0])
         def command(**values):
             terminate_on_signals()
+            if places.said():
+                click.echo(f"== {places.said()}")
             try:
                 check_server()
                 function(SimpleNamespace(**values))

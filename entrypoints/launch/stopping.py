@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 
+from entrypoints.launch.places import start_from
 from hands.processes.signals import STOP_SIGNALS
 
 STOPPED = 130  # exit code
@@ -71,6 +72,7 @@ def watch_launcher() -> None:
     pid = os.environ.pop("HANDS_LAUNCHER", "")  # what this process starts has not been launched
     if not pid:
         return
+    start_from(int(pid))
     _launcher = Launcher(int(pid))
     for number in STOP_SIGNALS:
         signal.signal(number, _stop_at_once)

@@ -1,6 +1,5 @@
 """Line 6: seconds and peak memory for 1x, 4x and 16x the frames, of everything that writes or reads a whole set."""
 
-import os
 import shutil
 import statistics
 import threading
@@ -21,6 +20,7 @@ from hands.packed.batches import BatchStream, RecordReader, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
 from hands.parts import NUM_CHANNELS
+from hands.processes.processors import allowed_processors
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
 from hands.synthetic.dataset import SynthesisConfig, frames
@@ -91,7 +91,7 @@ def synthesize(setting: BenchSetting, folder: Path, n: int) -> None:
         paired_subjects=SUBJECTS,
         unpaired_subjects=SUBJECTS,
         eval_subjects=1,
-        workers=os.cpu_count(),
+        workers=allowed_processors(),
     )
     with RawDatasetWriter(folder / "raw") as writer:
         for frame in frames(config):
@@ -100,7 +100,7 @@ def synthesize(setting: BenchSetting, folder: Path, n: int) -> None:
 
 def prepare(setting: BenchSetting, folder: Path, n: int) -> None:
     shutil.rmtree(folder / "packed", ignore_errors=True)  # of the round before
-    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(setting.size, False, os.cpu_count()))
+    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(setting.size, False, allowed_processors()))
 
 
 def read_for_training(setting: BenchSetting, folder: Path, n: int) -> None:

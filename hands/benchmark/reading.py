@@ -5,7 +5,6 @@ three to the crop, changes the colours and stacks the batch. Its files are in me
 on them (OpenCV works outside of Python's lock), so nothing but the work itself is measured.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from hands.benchmark.measure import Row, compare, rates_in_turn
 from hands.benchmark.setting import ONE_PROCESS, BenchSetting
 from hands.packed.augment import COLOUR, ROTATION_STEP, augment
 from hands.packed.batches import BatchStream, seeded_generator
+from hands.processes.processors import allowed_processors
 from hands.raw.layout import RawDataset
 from hands.training.devices import keep_freed_memory
 
@@ -65,7 +65,7 @@ def reading_rows(setting: BenchSetting) -> list[Row]:
     samples = png_samples(RawDataset(setting.raw, "bgr"))
     stream = BatchStream(setting.reader("train", fabric), BATCH_SIZE, setting.seed, READING_STREAM, ONE_PROCESS)
     cv2.setNumThreads(1)
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(allowed_processors())
 
     def conventional() -> int:
         tasks = [pool.submit(conventional_sample, samples[i % len(samples)], setting.size, np.random.default_rng(i))

@@ -18,6 +18,7 @@ from hands.packed.augment import augment
 from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
+from hands.processes.processors import allowed_processors
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
 from hands.synthetic.dataset import SynthesisConfig, frames
@@ -123,12 +124,12 @@ def make_set(setting: BenchSetting) -> None:
         paired_subjects=SUBJECTS,
         unpaired_subjects=SUBJECTS,
         eval_subjects=1,
-        workers=os.cpu_count(),
+        workers=allowed_processors(),
     )
     with RawDatasetWriter(setting.raw) as writer:
         for frame in frames(config):
             writer.add_frame(frame)
-    pack(RawDataset(setting.raw, "bgr"), setting.packed, PackConfig(setting.size, False, os.cpu_count()))
+    pack(RawDataset(setting.raw, "bgr"), setting.packed, PackConfig(setting.size, False, allowed_processors()))
 
 
 def trained_network(setting: BenchSetting, fabric: Fabric) -> HandsNetwork:
@@ -170,7 +171,7 @@ def machine(setting: BenchSetting) -> dict[str, str]:
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
     accelerator = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "none"
     return {
-        "processor": f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "processor": f"{model}, {allowed_processors()} cores, {torch.get_num_threads()} threads",
         "accelerator": accelerator,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -108,6 +108,11 @@ class PackedSubset:
             self._refuse_damage(int(wanted[damaged[0]]), len(damaged))
         return batch
 
+    def overlaps(self, other: "PackedSubset") -> bool:
+        """Whether a record is in both subsets of one packed set."""
+        own, others = ((subset._codes.astype(np.int64) << 32) + subset._numbers for subset in (self, other))
+        return bool(np.isin(own, others).any())
+
     def _refuse_record(self, key: tuple[int, int], record: memoryview | None, record_bytes: int) -> None:
         found = "is missing" if record is None else f"has {len(record)} bytes instead of {record_bytes}"
         raise InvalidInput(f"{self._folder}: record {key[1]} of {self.name} {found}; make the packed set again with `prepare`.")

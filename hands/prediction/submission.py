@@ -6,7 +6,6 @@ test.lmdb.tar.gz       of that folder
 """
 
 import gzip
-import os
 import tarfile
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from hands.files.encoding import encode_labels
 from hands.files.lmdb_files import MAX_KEY_BYTES, LmdbWriter
 from hands.parts import HAND_SUFFIXES, HANDS, NUM_CLASSES
 from hands.processes.folders import whole_folder
+from hands.processes.processors import allowed_processors
 from hands.raw.entries import is_plain_path
 
 FOLDER_NAME = "test.lmdb"
@@ -53,7 +53,7 @@ class SubmissionWriter:
         with ExitStack() as opening:
             self._partial = opening.enter_context(whole_folder(self._folder))
             self._masks = LmdbWriter(self._partial / FOLDER_NAME, ascending=False)
-            self._threads = opening.enter_context(ThreadPoolExecutor(os.cpu_count()))
+            self._threads = opening.enter_context(ThreadPoolExecutor(allowed_processors()))
             self._encoding: deque[tuple[list[str], Future]] = deque()
             self._open = opening.pop_all()
         return self
@@ -88,7 +88,7 @@ class SubmissionWriter:
         for start in range(0, len(paths), _CHUNK):
             part = list(paths[start : start + _CHUNK])
             self._encoding.append((part, self._threads.submit(_encode, pictures[start : start + _CHUNK])))
-        self._store(waiting=4 * (os.cpu_count() or 1))
+        self._store(waiting=4 * allowed_processors())
 
     def _check_path(self, path: str) -> None:
         if not is_plain_path(path):

@@ -81,3 +81,12 @@ def refuse_occupied(destination: Path) -> None:
         raise InvalidInput(f"{destination} is a file or a link, not a folder; give a new folder.")
     if destination.is_dir() and any(destination.iterdir()):
         raise InvalidInput(f"{destination} already holds files; give a new folder, or remove it first.")
+
+
+def require_writable(folder: str | Path, name: str) -> None:
+    """Raise InvalidInput unless `folder` can be written, or made where nothing is yet; name: the parameter that names it."""
+    place = next(place for place in (Path(folder), *Path(folder).parents) if place.exists())
+    if not place.is_dir():
+        raise InvalidInput(f"{name} is {folder}, and {place} is a file; give a folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InvalidInput(f"{name} is {folder}, and {place} cannot be written; give a folder you may write.")

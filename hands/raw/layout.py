@@ -11,21 +11,18 @@
 Images were handed to OpenCV's encoder as RGB, so red and blue are swapped in the files ('bgr' below).
 """
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 
 from hands.errors import InvalidInput
 from hands.files.decoding import BrokenEntry
 from hands.files.lmdb_files import MAX_KEY_BYTES, environment
+from hands.raw.digest import raw_digest
 from hands.raw.entries import Entry, read_entry
+from hands.raw.names import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.raw.pictures import IMAGES, LABELS, RawPictures
 from hands.raw.pt_lists import load_pt
 
-LIST_COMPLETE = "datalist_train_complete.pt"
-LISTS = {"train": "datalist_train_mp.pt", "val": "datalist_val_mp.pt", "test": "datalist_stud_test.pt"}
-MASK_IDS = {"train": "path2id_train.pt", "val": "path2id_val.pt", "test": "path2id_test.pt"}
-UNPAIRED_IDS = "unpaired_segm_ids.pt"
 REQUIRED = (IMAGES, LABELS, LIST_COMPLETE, *LISTS.values(), MASK_IDS["train"], MASK_IDS["val"], UNPAIRED_IDS)
 CHANNEL_ORDERS = ("bgr", "rgb")
 
@@ -129,14 +126,7 @@ class RawDataset:
 
     @cached_property
     def digest(self) -> str:
-        """32 hex characters that change with the lists and with the two LMDBs' sizes and counts (not with every pixel)."""
-        whole = hashlib.sha256(self.pictures.channel_order.encode())
-        for name in (LIST_COMPLETE, *LISTS.values(), *MASK_IDS.values(), UNPAIRED_IDS):
-            file = self.folder / name
-            whole.update(name.encode() + (hashlib.sha256(file.read_bytes()).digest() if file.exists() else b""))
-        for name in (IMAGES, LABELS):
-            whole.update(f"{name} {environment(self.folder / name).stat()}".encode())
-        return whole.hexdigest()[:32]
+        return raw_digest(self.folder, self.pictures.channel_order)
 
 
 def _entry_or_error(content: object, where: str, mask_ids: dict[str, str]) -> Entry | BrokenEntry:

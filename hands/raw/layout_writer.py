@@ -13,7 +13,7 @@ from hands.files.lmdb_files import LmdbWriter
 from hands.parts import HAND_TYPES
 from hands.processes.folders import whole_folder
 from hands.raw.entries import KEY_PREFIX, is_plain_path
-from hands.raw.layout import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
+from hands.raw.names import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.raw.pictures import IMAGES, LABELS
 from hands.raw.provenance import Sources, write_sources
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from hands import tracking
@@ -21,12 +22,13 @@ from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import frame_rows
 from hands.raw.provenance import merged
 from hands.steps.configs import device_config
-from hands.steps.parameters import CHECKPOINT
+from hands.steps.known import known
+from hands.steps.parameters import CHECKPOINT, DEVICES
 from hands.tracking.models import model_sources
 from hands.tracking.outbox import Undelivered
 from hands.tracking.provenance import log_sources, source_tags
 from hands.tracking.recorder import StepRecorder
-from hands.tracking.steps import run_to_resume
+from hands.tracking.steps import log_step_key, note_code, run_to_resume
 from hands.training.devices import create_fabric
 from hands.training.loop import Recorder
 from hands.training.resume import TrainingCheckpoint
@@ -73,6 +75,7 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
         yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
         return
     with tracking.run(entry_point, vars(params), resumed) as active:
+        note_code(entry_point)
         folder = Path(params.checkpoint_dir) / active.info.run_id
         checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
         checkpoint.claim()
@@ -90,6 +93,8 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
             recorder.abandon()
             checkpoint.remove_if_untrained()
             raise
+        with suppress(MlflowException):  # all that the step made has been delivered
+            log_step_key(entry_point, vars(params), known(params, packed, device_config(params), fabric))
     checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
 
 
@@ -99,8 +104,8 @@ def given_models(params: SimpleNamespace) -> list[str]:
 
 
 def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:
-    """What a checkpoint and the run that goes on from it must share: parameters that change results, and the data."""
-    elsewhere = (*CHECKPOINT, "packed_dir")
+    """What a checkpoint and the run that goes on from it must share: what is trained and on which data; not where."""
+    elsewhere = (*CHECKPOINT, *DEVICES, "packed_dir")
     content = {name: value for name, value in vars(params).items() if name not in elsewhere} | {"data": packed.manifest.digest}
     return json.dumps(content, sort_keys=True)
 

@@ -8,6 +8,8 @@ from hands.networks.checkpoint import load_network
 from hands.networks.hands_network import HandsNetwork, build_network, network_spec
 from hands.tracking.models import fetch_network
 
+ENCODER_WEIGHTS_TAG = "hands.encoder_weights"  # of the run: imagenet or none
+
 
 def start_network(name: str, model: str, encoder_weights: str, size: int, seed: int) -> HandsNetwork:
     """The network that training starts from: a logged model's, or a new one by name."""
@@ -16,9 +18,15 @@ def start_network(name: str, model: str, encoder_weights: str, size: int, seed: 
     check_size(name, size)
     torch.manual_seed(seed)
     network, weights = build_network(network_spec(name), encoder_weights)
-    if mlflow.active_run():
-        mlflow.set_tag("hands.encoder_weights", weights)
+    run = mlflow.active_run()
+    if run and ENCODER_WEIGHTS_TAG not in run.data.tags:  # else the run goes on, from what it began with
+        mlflow.set_tag(ENCODER_WEIGHTS_TAG, weights)
     return network
+
+
+def encoder_weights_had(name: str, encoder_weights: str) -> str:
+    """What the encoder of a new network would start from now, imagenet or none; raises as build_network."""
+    return "none" if encoder_weights == "none" else build_network(network_spec(name), encoder_weights)[1]
 
 
 def check_size(name: str, size: int) -> None:

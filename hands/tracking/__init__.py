@@ -23,6 +23,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from hands.processes.processors import allowed_processors
 from hands.tracking.provenance import log_sources
 
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
@@ -33,7 +34,7 @@ GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that a
 PROCESS_TAG, RESUMES_TAG = "hands.process", "hands.resumes"
 ENTRY_POINT_TAG = "hands.entry_point"
 FAILURE_TAG = "hands.failure"
-OUTPUT_TAG = "hands.output."
+OUTPUT_TAG, DIGEST_TAG = "hands.output.", "hands.digest."
 COVERAGE_TAG = "hands.coverage."
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
@@ -124,7 +125,7 @@ def environment() -> dict:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processors": os.cpu_count(),
+        "processors": allowed_processors(),
         "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     }
 
@@ -158,8 +159,11 @@ def log_output(name: str, value: str) -> None:
     mlflow.set_tag(OUTPUT_TAG + name, value)
 
 
-def log_output_folder(name: str, folder: str) -> None:
+def log_output_folder(name: str, folder: str, digest: str | None) -> None:
+    """Names a folder that a step made; digest: of what is in it, where a later step follows from that."""
     log_output(name, str(Path(folder).resolve()))
+    if digest is not None:
+        mlflow.set_tag(DIGEST_TAG + name, digest)
 
 
 def log_scores(values: dict[str, float], split: str, dataset: MetaDataset, model_id: str | None) -> None:

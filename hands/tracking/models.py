@@ -1,13 +1,17 @@
-"""Logged models: networks to MLflow and back, and the registry."""
+"""Logged models: networks to MLflow and back."""
 
 import base64
+import hashlib
 import io
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import mlflow
 import numpy as np
@@ -19,9 +23,11 @@ from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+from mlflow.utils.file_utils import local_file_uri_to_path
 from PIL import Image
 
 from hands.errors import InvalidInput
+from hands.files.cache import cache_folder
 from hands.parts import HANDS
 from hands.raw.provenance import Sources
 from hands.tracking import ROOT
@@ -31,7 +37,9 @@ if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what res
     from torch import nn
 
 SERVED_MODEL = ROOT / "hands" / "prediction" / "served.py"
-MODEL_TAG, DIGEST_TAG, MIOU_TAG = "hands.model", "hands.dataset_digest", "hands.val_miou"
+NETWORK_FOLDER = "artifacts/network"
+DOWNLOADS = "models"  # in the cache
+LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})")
 SIGNATURES = {
     "segmentation": ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "box", required=False)]),
@@ -120,17 +128,20 @@ def _save_pyfunc(network: "nn.Module", name: str, size: int, model: LoggedModel,
 
 
 def fetch_network(uri: str) -> Path:
-    """The folder with a model's network.json, fetched from an MLflow URI (models:/..., runs:/...) or a local folder.
+    """The folder with a model's network.json: that of a local folder or artifact store, else a download that is kept for
+    the next time.
+
+    Args:
+        uri: an MLflow URI (models:/..., runs:/...) or a local folder.
 
     Raises:
         InvalidInput: nothing is there, or it is no model of this project.
     """
     from hands.networks.checkpoint import NETWORK_FILE
 
-    local = Path(uri)
     with _refusing(uri):
-        folder = local if local.is_dir() else Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    for candidate in (folder, folder / "artifacts" / "network"):
+        folder = Path(uri) if Path(uri).is_dir() else _artifacts_of(uri)
+    for candidate in (folder, folder / NETWORK_FOLDER):
         if (candidate / NETWORK_FILE).is_file():
             return candidate
     raise InvalidInput(f"'{uri}' holds no {NETWORK_FILE}; expected a model that this project logged.")
@@ -154,10 +165,11 @@ def model_sources(uri: str) -> Sources:
     Raises:
         InvalidInput: there is no such model.
     """
-    return tagged_sources(_source_tags(uri))
+    return tagged_sources(model_source_tags(uri))
 
 
-def _source_tags(uri: str) -> dict[str, str]:
+def model_source_tags(uri: str) -> dict[str, str]:
+    """The same as tags."""
     local = Path(uri)
     if local.is_dir() and not (local / MLMODEL_FILE_NAME).is_file():
         return {}
@@ -165,33 +177,50 @@ def _source_tags(uri: str) -> dict[str, str]:
         return only_source_tags(mlflow.models.get_model_info(uri).metadata or {})
 
 
+def _artifacts_of(uri: str) -> Path:
+    model_id = logged_model_id(uri)
+    location = MlflowClient().get_logged_model(model_id).artifact_location
+    if urlsplit(location).scheme in ("", "file"):
+        return Path(local_file_uri_to_path(location))
+    return _downloaded(model_id)
+
+
+def _downloaded(model_id: str) -> Path:
+    """A model's network, from the cache of downloads: a logged model never changes."""
+    kept = cache_folder(DOWNLOADS) / model_id
+    if kept.is_dir():
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=kept.parent) as partial:
+        network = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{model_id}/{NETWORK_FOLDER}", dst_path=partial)
+        try:
+            os.rename(network, kept)
+        except OSError:
+            if not kept.is_dir():  # another process was faster
+                raise
+    return kept
+
+
+def logged_model_id(uri: str) -> str:
+    """The id of the logged model behind an MLflow URI; raises MlflowException where there is none."""
+    named = LOGGED_MODEL.fullmatch(uri)
+    if named:
+        return named[1]
+    with tempfile.TemporaryDirectory() as folder:
+        return Model.load(mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/MLmodel", dst_path=folder)).model_id
+
+
 def model_id_of(uri: str) -> str | None:
     """The logged model's id behind a URI; None for a local folder."""
-    return None if Path(uri).is_dir() else mlflow.models.get_model_info(uri).model_id
+    return None if Path(uri).is_dir() else logged_model_id(uri)
 
 
-def register(model_uri: str, name: str, dataset_digest: str, miou: float) -> tuple[int, bool]:
-    """Registers a model, once; its version becomes `champion` when it is the best so far on the same dataset.
+def model_identity(uri: str) -> str:
+    """What a result that follows from a model follows from: the logged model, by its id, or the two files in a local folder,
+    by their digest."""
+    from hands.networks.checkpoint import NETWORK_FILE, WEIGHTS_FILE
 
-    Scores on different datasets cannot be compared: the first version on another dataset becomes `champion` too. The
-    version's tags say what the model's data is made of, under which licence.
-
-    Returns:
-        the version and whether it is the champion.
-    """
-    client = MlflowClient()
-    versions = client.search_model_versions(f"name='{name}'")
-    known = next((version for version in versions if version.tags.get(MODEL_TAG) == model_uri), None)
-    if known is not None:
-        return int(known.version), "champion" in client.get_model_version(name, known.version).aliases
-    rivals = [
-        float(version.tags[MIOU_TAG])
-        for version in versions
-        if version.tags.get(DIGEST_TAG) == dataset_digest and MIOU_TAG in version.tags
-    ]
-    tags = {MODEL_TAG: model_uri, DIGEST_TAG: dataset_digest, MIOU_TAG: f"{miou:.6f}"} | _source_tags(model_uri)
-    version = mlflow.register_model(model_uri, name, tags=tags)
-    best = all(float(tags[MIOU_TAG]) > rival for rival in rivals)
-    if best:
-        client.set_registered_model_alias(name, "champion", version.version)
-    return int(version.version), best
+    if not Path(uri).is_dir():
+        return f"models:/{logged_model_id(uri)}"
+    folder = fetch_network(uri)
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in (NETWORK_FILE, WEIGHTS_FILE))).hexdigest()

@@ -1,7 +1,6 @@
 """The runs of a pipeline's steps: which are finished and can be reused, which were broken off and can go on."""
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow
@@ -10,36 +9,45 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from hands.errors import InvalidInput
-from hands.tracking import ENTRY_POINT_TAG, OUTPUT_TAG, PROCESS_TAG, ROOT, this_process
+from hands.packed.manifest import read_manifest
+from hands.raw.digest import content_digest
+from hands.tracking import DIGEST_TAG, ENTRY_POINT_TAG, OUTPUT_TAG, PROCESS_TAG, ROOT, this_process
+from hands.tracking.code import code_digest
+from hands.tracking.keys import step_key
 
 STEP_KEY_TAG = "hands.step_key"
-
-
-def source_digest() -> str:
-    """Digest of the code that steps run: a finished step is reused only while it is unchanged."""
-    digest = hashlib.sha256()
-    for folder in ("entrypoints", "hands"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update((ROOT / "conda.yaml").read_bytes())
-    return digest.hexdigest()
-
-
-def step_key(entry_point: str, params: dict[str, str], data: str) -> str:
-    """Digest of all that a step's result follows from: its parameters (earlier steps' outputs among them), the state of
-    the dataset it reads, and the code."""
-    content = {"entry_point": entry_point, "params": params, "data": data, "source": source_digest()}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+CODE_TAG = "hands.code"  # hands.tracking.code.code_digest, which is part of the key
 
 
 def find_finished(key: str) -> Run | None:
-    """The newest finished run of a step with this key, whose outputs are still there."""
+    """The newest finished run of a step with this key, whose outputs are still there, and still what it made."""
     found = mlflow.search_runs(
         search_all_experiments=True,
         filter_string=f"attributes.status = 'FINISHED' and tags.`{STEP_KEY_TAG}` = '{key}'",
         output_format="list",
     )
-    return next((run for run in found if all(map(_still_there, outputs(run.info.run_id).values()))), None)
+    return next((run for run in found if _is_whole(run)), None)
+
+
+def note_code(entry_point: str) -> None:
+    """Writes down the code that the active run begins with; one that goes on has it already."""
+    code = code_digest(entry_point)
+    if CODE_TAG not in mlflow.active_run().data.tags:
+        mlflow.set_tag(CODE_TAG, code)
+
+
+def log_step_key(entry_point: str, params: Mapping[str, object], known: Mapping[str, str]) -> None:
+    """Lets the active run, of a step that was started by itself and has made its result, be found as a pipeline's.
+
+    A pipeline's step has its key from the beginning. A run that was gone on with by other code has none.
+
+    Args:
+        params, known: see step_key.
+    """
+    code = code_digest(entry_point)
+    tags = MlflowClient().get_run(mlflow.active_run().info.run_id).data.tags
+    if STEP_KEY_TAG not in tags and tags.get(CODE_TAG) == code:
+        mlflow.set_tag(STEP_KEY_TAG, step_key(entry_point, code, params, known))
 
 
 def step_folder(entry_point: str, key: str) -> str:
@@ -99,20 +107,36 @@ def _has_checkpoint(run_id: str, checkpoint_dir: str) -> bool:
 
 def outputs(run_id: str) -> dict[str, str]:
     """What a step's log_output named."""
-    tags = MlflowClient().get_run(run_id).data.tags
-    return {name.removeprefix(OUTPUT_TAG): value for name, value in tags.items() if name.startswith(OUTPUT_TAG)}
+    return named(MlflowClient().get_run(run_id), OUTPUT_TAG)
 
 
-def _still_there(output: str) -> bool:
-    if output.startswith("/"):
-        return Path(output).exists()
-    if not output.startswith("models:/"):
-        return True
+def named(run: Run, prefix: str) -> dict[str, str]:
+    """A run's tags that begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in run.data.tags.items() if name.startswith(prefix)}
+
+
+def _is_whole(run: Run) -> bool:
+    digests = named(run, DIGEST_TAG)
+    return all(_still_there(name, value, digests.get(name)) for name, value in named(run, OUTPUT_TAG).items())
+
+
+def _still_there(name: str, output: str, digest: str | None) -> bool:
+    """Whether a model or a folder is there; of a folder whose digest was written down, whether it is the same as then."""
     try:
-        mlflow.models.get_model_info(output)
-    except (MlflowException, OSError):
+        if output.startswith("models:/"):
+            return bool(mlflow.artifacts.list_artifacts(artifact_uri=output))
+        if digest is not None:
+            return FOLDER_DIGESTS[name](Path(output)) == digest
+        return not output.startswith("/") or Path(output).exists()
+    except (MlflowException, OSError, InvalidInput):
         return False
-    return True
+
+
+def packed_digest(folder: Path) -> str:
+    return read_manifest(folder).digest
+
+
+FOLDER_DIGESTS = {"data_dir": content_digest, "packed_dir": packed_digest}
 
 
 def create_step_run(entry_point: str, run_name: str, key: str) -> str:
@@ -124,6 +148,7 @@ def create_step_run(entry_point: str, run_name: str, key: str) -> str:
         "mlflow.source.type": "PROJECT",
         "mlflow.source.name": str(ROOT),
         STEP_KEY_TAG: key,
+        CODE_TAG: code_digest(entry_point),
         PROCESS_TAG: this_process(),  # until the step's own process has begun
     }
     of_parent = MlflowClient().get_run(parent.run_id).data.tags

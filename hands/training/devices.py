@@ -61,6 +61,22 @@ def create_fabric(config: DeviceConfig) -> Fabric:
         ) from error
 
 
+def resolved_devices(config: DeviceConfig, fabric: Fabric) -> dict[str, str]:
+    """What the parameters that may be `auto` come to here, by name: a result follows from that.
+
+    Args:
+        fabric: what create_fabric has made of config.
+    """
+    precision = fabric._precision.precision
+    channels_last = resolve_memory_format(config.memory_format, precision) == torch.channels_last
+    return {
+        "accelerator": fabric.device.type,
+        "devices": str(fabric.world_size // config.num_nodes),
+        "precision": precision,
+        "memory_format": "channels_last" if channels_last else "contiguous",
+    }
+
+
 def resolve_precision(precision: str, accelerator: str) -> str:
     """`auto` is bf16 where the processor multiplies it natively, and float32 elsewhere."""
     if precision != "auto":

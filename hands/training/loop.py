@@ -104,12 +104,13 @@ def fit(
 
     Args:
         streams: the batches of each are handed to train_step together; the first sets the length of an epoch.
-        learners: by name; the first one is evaluated by `val/miou`, and its best epoch is kept.
+        learners: by name; the first one is evaluated by `val/miou`, and its best epoch is kept, or the last one where
+            pictures of val_reader are trained on.
         train_step: (step, batches) -> scalars to average under "train/".
         checkpoint: where the state is kept, and from where it goes on if there is one; None keeps none.
 
     Returns:
-        the metrics of the best epoch; every learner's network then holds the weights of that epoch.
+        the metrics of the epoch that is kept; every learner's network then holds the weights of that epoch.
 
     Raises:
         Diverged: a loss became NaN or infinite.
@@ -120,7 +121,8 @@ def fit(
     main = next(iter(learners.values()))
     epoch_steps = streams[0].steps_per_epoch
     total_steps = schedule.epochs * epoch_steps
-    state = TrainingState(learners)
+    judged = not any(stream.reader.subset.overlaps(val_reader.subset) for stream in streams)
+    state = TrainingState(learners, judged)
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         state.restore(saved)
         recorder.restore(state.history)

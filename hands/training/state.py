@@ -31,15 +31,20 @@ class Averages:
 
 
 class BestEpoch:
-    """The weights of the epoch with the highest `val/miou` (the first of equals); one without a score (NaN) never is it."""
+    """The weights of the epoch with the highest `val/miou` (the first of equals); one without a score (NaN) never is it.
 
-    def __init__(self, learners: dict[str, Learner]):
+    Args:
+        judged: False where the score is of pictures that are trained on: it says nothing, and the last epoch is kept.
+    """
+
+    def __init__(self, learners: dict[str, Learner], judged: bool):
         self.learners = learners
+        self.judged = judged
         self.metrics = {}
         self.weights = {}
 
     def offer(self, epoch: int, metrics: dict[str, float]) -> bool:
-        if not metrics["val/miou"] > self.metrics.get("val/miou", -math.inf):
+        if self.judged and not metrics["val/miou"] > self.metrics.get("val/miou", -math.inf):
             return False
         self.metrics = metrics | {"best_epoch": epoch}
         self.weights = {
@@ -64,15 +69,15 @@ class BestEpoch:
 
 
 class TrainingState:
-    """All that a fit has come to: what a checkpoint holds, and what it goes on from."""
+    """All that a fit has come to: what a checkpoint holds, and what it goes on from. judged: see BestEpoch."""
 
-    def __init__(self, learners: dict[str, Learner]):
+    def __init__(self, learners: dict[str, Learner], judged: bool):
         self.learners = learners
         self.step = 0  # steps trained
         self.epoch = 0  # epochs finished, evaluation and report included
         self.seconds = 0.0  # trained in the unfinished epoch
         self.averages = Averages()
-        self.best = BestEpoch(learners)
+        self.best = BestEpoch(learners, judged)
         self.history = []
 
     def finish_epoch(self, epoch: int, metrics: dict[str, float]) -> None:

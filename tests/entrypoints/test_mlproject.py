@@ -10,8 +10,11 @@ import yaml
 
 from entrypoints import pipeline
 from entrypoints.launch import commands
+from entrypoints.launch.checks import Resolved
 from entrypoints.launch.parameters import PIPELINE, TYPES
+from hands.steps.seeds import derived_seed
 from hands.tracking import ROOT
+from hands.tracking.registry import Standing
 
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 ENTRY_POINTS = PROJECT["entry_points"]
@@ -95,7 +98,7 @@ def test_recipes_declare_the_same_parameters():
 def test_only_what_cannot_be_guessed_is_required():
     required = {(e, name) for e in ENTRY_POINTS for name, field in declared(e).items() if "default" not in field}
     assert required <= {
-        ("full", "data_dir"), ("import_interhand", "release_dir"), ("phase2_init", "g1_model"), ("phase2_paired", "d_model"),
+        ("import_interhand", "release_dir"), ("phase2_init", "g1_model"), ("phase2_paired", "d_model"),
         ("sweep", "g1_model"), ("sweep", "d_model"), ("sweep", "packed_dir"), ("sweep", "space"),
     }  # fmt: skip
     assert not any(entry_point in ("main", "dryrun", "test", "synthesize") for entry_point, _ in required)
@@ -123,13 +126,17 @@ def recorded_steps(monkeypatch, **overrides) -> list[tuple[str, str, dict[str, s
 
     subset = manifest_with_test(count=4, channels=5)
     monkeypatch.setattr(pipeline, "run_step", run_step)
-    monkeypatch.setattr(pipeline, "data_fingerprint", lambda folder: "")
+    monkeypatch.setattr(pipeline, "raw_digest", lambda folder, channel_order: "a" * 32)
+    monkeypatch.setattr(pipeline, "packed_digest", lambda folder: "b" * 32)
     monkeypatch.setattr(pipeline, "read_manifest", lambda folder: subset)
-    monkeypatch.setattr(pipeline, "register", lambda *arguments: (1, True))
+    monkeypatch.setattr(pipeline, "check_subsets", lambda params, manifest: None)
+    monkeypatch.setattr(pipeline, "register", lambda *arguments: Standing(1, "champion", 1, 0.5))
     values = {name: field.get("default") for name, field in declared("main").items()} | overrides
+    devices = {"accelerator": "cpu", "devices": "1", "precision": "32-true", "memory_format": "contiguous"}
+    resolved = Resolved(devices, {values["g1"]: "imagenet", values["g2"]: "none"})
     arguments = [f"--{name}={value}" for name, value in values.items()]
     with pipeline.main.make_context("main", arguments) as context:
-        pipeline.run_recipe(pipeline.SimpleNamespace(**context.params))
+        pipeline.run_recipe(pipeline.SimpleNamespace(**context.params), resolved)
     return steps
 
 
@@ -156,7 +163,29 @@ def test_pipeline_forwards_what_the_user_sets(monkeypatch):
     assert by_entry_point["phase1"]["eval_every"] == "7"
     assert by_entry_point["prepare"]["skip_broken"] == "True"
     assert seeds["synthesize"] == seeds["phase1"] == "5"
-    assert (seeds["round 1 init"], seeds["round 2 paired"]) == ("6", "7")
+    assert (seeds["round 1 init"], seeds["round 2 paired"]) == (
+        str(derived_seed(5, "round 1 init")),
+        str(derived_seed(5, "round 2 paired")),
+    )
+
+
+def test_no_two_rounds_of_any_two_seeds_have_one_seed(monkeypatch):
+    """By adding, round 2 of seed 5 was round 1 of seed 6."""
+    rounds = [
+        params["seed"]
+        for seed in range(20)
+        for _, name, params in recorded_steps(monkeypatch, seed=str(seed))
+        if name.startswith("round")
+    ]
+    assert len(set(rounds)) == len(rounds) == 80
+
+
+def test_steps_start_from_the_encoder_weights_that_were_had(monkeypatch):
+    steps = recorded_steps(monkeypatch, g1="light", g2="uxnet")
+    had = {name: params["encoder_weights"] for _, name, params in steps if "encoder_weights" in params}
+    assert had == {"phase1": "imagenet"} | dict.fromkeys(
+        ("round 1 init", "round 1 paired", "round 2 init", "round 2 paired"), "none"
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,6 +193,7 @@ def test_pipeline_forwards_what_the_user_sets(monkeypatch):
     [
         ({}, set()),
         ({"data_dir": "/somewhere"}, {"synthesize"}),
+        ({"packed_dir": "/somewhere"}, {"synthesize", "prepare"}),
         ({"round2_init_epochs": "0"}, {"round 2 init"}),
         ({"unpaired": "masks"}, {"round 1 init", "round 2 init"}),
     ],

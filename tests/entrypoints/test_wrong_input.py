@@ -134,7 +134,6 @@ def test_values_that_no_step_can_use(refused, logged, tiny_packed, tmp_path, ent
         ({"n_unpaired_images": 0}, "n_unpaired_images is 0"),
         ({"paired_subjects": 9, "unpaired_subjects": 2}, "paired_subjects is 9"),
         ({"width": 5}, "5x"),
-        ({"registered_model": "a/b"}, "registered_model is 'a/b'"),
         ({"devices": "many"}, "devices is 'many'"),
         ({"palm_factor": "nan"}, "expected finite numbers"),
     ],
@@ -145,7 +144,7 @@ def test_recipes_are_refused_before_their_first_step(overrides, said):
             check_recipe(pipeline.SimpleNamespace(**context.params))
 
 
-@pytest.mark.parametrize("recipe", ["main", "dryrun", "full"])
+@pytest.mark.parametrize("recipe", ["main", "dryrun"])
 def test_recipes_as_they_stand_are_accepted(recipe):
     with pipeline.main.make_context(recipe, arguments(recipe)) as context:
         check_recipe(pipeline.SimpleNamespace(**context.params))

@@ -347,7 +347,7 @@ def train_a_step(trained: dict[str, Learner]) -> None:
 def state() -> dict:
     """What a checkpoint holds within the second epoch."""
     trained = learners()
-    kept = TrainingState(trained)
+    kept = TrainingState(trained, True)
     train_a_step(trained)
     metrics = {"val/miou": 0.5, "train/loss_total": 1.0}
     kept.best.offer(1, metrics)
@@ -363,7 +363,7 @@ def go_on(folder: Path) -> None:
     if saved is None:
         return
     trained = learners()
-    resumed = TrainingState(trained)
+    resumed = TrainingState(trained, True)
     before = torch.get_rng_state()
     try:
         resumed.restore(saved)

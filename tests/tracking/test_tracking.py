@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import warnings
-from types import SimpleNamespace
 
 import mlflow
 import pytest
@@ -16,8 +15,8 @@ from hands.errors import InvalidInput
 from hands.networks.checkpoint import load_discriminator, load_network
 from hands.networks.discriminator import Discriminator
 from hands.tracking import ROOT
-from hands.tracking.models import fetch_network, log_network, register
-from hands.tracking.steps import STEP_KEY_TAG, find_finished, outputs, step_key
+from hands.tracking.models import fetch_network, log_network
+from hands.tracking.steps import STEP_KEY_TAG, find_finished, outputs
 from tests.conftest import SIZE
 from tests.project import environment, log_toy, newest_run
 
@@ -145,51 +144,15 @@ def test_the_dataset_is_tied_to_the_run(store, tiny_packed):
     assert (tags["mlflow.data.context"], tags["records.train"]) == ("training", "12")
 
 
-@pytest.fixture
-def registry(store, logged):
-    """Registers one more logged model under a name of its own; (version, is champion) and the current champion."""
-    name = "toys"
-
-    def register_one(digest: str, miou: float, uri: str | None = None) -> SimpleNamespace:
-        if uri is None:
-            with mlflow.start_run():
-                uri = log_toy(Discriminator(), "discriminator", SIZE)
-        version, is_champion = register(uri, name, digest, miou)
-        champion = int(store.get_model_version_by_alias(name, "champion").version)
-        return SimpleNamespace(uri=uri, version=version, is_champion=is_champion, champion=champion)
-
-    yield register_one
-    store.delete_registered_model(name)
-
-
-def test_the_champion_moves_only_to_a_better_model(registry):
-    first, worse, equal, better = registry("a", 0.5), registry("a", 0.4), registry("a", 0.5), registry("a", 0.6)
-    assert [r.is_champion for r in (first, worse, equal, better)] == [True, False, False, True]
-    assert [r.champion for r in (first, worse, equal, better)] == [1, 1, 1, 4]
-
-
-def test_scores_on_another_dataset_are_no_rivals(registry):
-    registry("a", 0.9)
-    assert registry("b", 0.1).champion == 2
-    assert registry("b", 0.05).champion == 2
-    assert not registry("a", 0.8).is_champion
-
-
-def test_a_model_is_registered_once(registry):
-    first = registry("a", 0.5)
-    again = registry("a", 0.5, first.uri)
-    assert (again.version, again.is_champion) == (1, True)
-
-
 def test_reuse_needs_a_finished_run_whose_outputs_are_there(store, tmp_path):
-    folder = tmp_path / "packed"
+    folder = tmp_path / "predictions"
     folder.mkdir()
     with mlflow.start_run(tags={STEP_KEY_TAG: "k1"}) as failed:
-        tracking.log_output_folder("packed_dir", folder)
+        tracking.log_output_folder("predictions", folder, None)
     store.set_terminated(failed.info.run_id, "FAILED")
     assert find_finished("k1") is None
     with mlflow.start_run(tags={STEP_KEY_TAG: "k1"}) as finished:
-        tracking.log_output_folder("packed_dir", folder)
+        tracking.log_output_folder("predictions", folder, None)
     assert find_finished("k1").info.run_id == finished.info.run_id
     assert find_finished("k2") is None
     folder.rmdir()
@@ -200,9 +163,3 @@ def test_a_lost_model_is_not_reused(store):
     with mlflow.start_run(tags={STEP_KEY_TAG: "k3"}):
         tracking.log_output("g1_model", "models:/m-00000000000000000000000000000000")
     assert find_finished("k3") is None
-
-
-@pytest.mark.parametrize("change", [{"entry_point": "phase2_init"}, {"params": {"lr": "2"}}, {"data": "y"}])
-def test_step_keys_tell_steps_apart(change):
-    same = {"entry_point": "phase1", "params": {"lr": "1"}, "data": "x"}
-    assert step_key(**same) == step_key(**same) != step_key(**same | change)

@@ -8,7 +8,14 @@ from torch import nn
 
 from hands.errors import InvalidInput
 from hands.training import devices
-from hands.training.devices import DeviceConfig, create_fabric, prepared_network, resolve_memory_format, resolve_precision
+from hands.training.devices import (
+    DeviceConfig,
+    create_fabric,
+    prepared_network,
+    resolve_memory_format,
+    resolve_precision,
+    resolved_devices,
+)
 
 CONFIG = DeviceConfig("cpu", "1", 1, "auto", "32-true", "auto", "disk")
 
@@ -71,6 +78,19 @@ def test_auto_precision_is_what_the_processor_multiplies(monkeypatch: pytest.Mon
 )
 def test_memory_format(memory_format: str, precision: str, expected: torch.memory_format):
     assert resolve_memory_format(memory_format, precision) == expected
+
+
+@pytest.mark.parametrize(("change", "expected"), [
+    ({"precision": "auto"}, ("cpu", "1", "bf16-mixed", "channels_last")),
+    ({"accelerator": "auto", "devices": "auto"}, ("cpu", "1", "32-true", "contiguous")),
+    ({"devices": "2", "strategy": "ddp", "memory_format": "channels_last"}, ("cpu", "2", "32-true", "channels_last")),
+])  # fmt: skip
+def test_what_auto_comes_to(monkeypatch: pytest.MonkeyPatch, change: dict, expected: tuple[str, ...]):
+    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = replace(CONFIG, **change)
+    found = resolved_devices(config, create_fabric(config))
+    assert tuple(found[name] for name in ("accelerator", "devices", "precision", "memory_format")) == expected
 
 
 def test_prepared_network_is_frozen():
