@@ -8,12 +8,11 @@ parameters and code are the same is reused.
 from pathlib import Path
 from types import SimpleNamespace
 
-import mlflow
-
 from entrypoints.launch.checks import check_recipe
 from entrypoints.launch.commands import declared
 from entrypoints.launch.parameters import PIPELINE, entry_point
 from entrypoints.launch.processes import call, run_step, start_server
+from entrypoints.launch.winner import log_winner, with_winner
 from hands import tracking
 from hands.errors import InvalidInput
 from hands.packed.manifest import read_manifest
@@ -26,22 +25,12 @@ from hands.tracking.steps import step_folder, step_key
 def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
     start_server()
-    weights = winner(params.params_from)
-    params = SimpleNamespace(**(vars(params) | weights))
+    params, winner = with_winner(params)
     with tracking.run(params.recipe, vars(params)):
-        # `mlflow run` has logged the parameters of that name as they were passed, and they cannot be changed
-        mlflow.log_params({f"winner.{name}": value for name, value in weights.items()})
+        if winner is not None:
+            log_winner(params, winner)
         call(check_recipe, params)
         run_recipe(params)
-
-
-def winner(source: str) -> dict[str, float | str]:
-    """The weights that a sweep found best, by parameter; none where no sweep is named."""
-    if not source:
-        return {}
-    from sweeps.winner import read_winner
-
-    return read_winner(source)
 
 
 def run_recipe(params: SimpleNamespace) -> None:
