@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import mlflow
-
 from entrypoints.launch.checks import Resolved, check_recipe, check_subsets
 from entrypoints.launch.commands import declared, parsed
 from entrypoints.launch.parameters import PIPELINE, entry_point
 from entrypoints.launch.processes import call, run_step, start_server
+from entrypoints.launch.winner import log_winner, with_winner
 from hands import tracking
 from hands.packed.manifest import read_manifest
 from hands.raw.digest import raw_digest
@@ -34,24 +33,14 @@ STEPS = ("synthesize", "prepare", "phase1", "phase2_init", "phase2_paired", "eva
 def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
     start_server()
-    weights = winner(params.params_from)
-    params = SimpleNamespace(**(vars(params) | weights))
+    params, winner = with_winner(params)
     for name in STEPS:
         code_digest(name)  # as it is now, when the steps' process imports it
     with tracking.run(params.recipe, vars(params)):
-        # `mlflow run` has logged the parameters of that name as they were passed, and they cannot be changed
-        mlflow.log_params({f"winner.{name}": value for name, value in weights.items()})
+        if winner is not None:
+            log_winner(params, winner)
         check_name(params.registered_model)
         run_recipe(params, call(check_recipe, params))
-
-
-def winner(source: str) -> dict[str, float | str]:
-    """The weights that a sweep found best, by parameter; none where no sweep is named."""
-    if not source:
-        return {}
-    from sweeps.winner import read_winner
-
-    return read_winner(source)
 
 
 def run_recipe(params: SimpleNamespace, resolved: Resolved) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 PLOTS = ("optimization_history", "param_importances", "parallel_coordinate", "slice", "intermediate_values")
-BEST, PUBLISHED, COMPLETE, CUT = "best", "published weights", "complete", "pruned or failed"
-COLOURS = {BEST: "tab:red", PUBLISHED: "tab:blue", COMPLETE: "0.5", CUT: "tab:orange"}
+BEST, KNOWN, COMPLETE, CUT = "best", "known weights", "complete", "pruned or failed"
+COLOURS = {BEST: "tab:red", KNOWN: "tab:blue", COMPLETE: "0.5", CUT: "tab:orange"}
 CURVES = "Learning curves"
 
 
@@ -76,7 +76,7 @@ def _tell_apart(axes: "Axes", study: optuna.Study, metric: str) -> None:
 def _kind(trial: FrozenTrial) -> str:
     if trial.state != TrialState.COMPLETE:
         return CUT
-    return PUBLISHED if trial.user_attrs.get(FIRST) else COMPLETE
+    return KNOWN if trial.user_attrs.get(FIRST) else COMPLETE
 
 
 def _png(axes, path: Path) -> None:

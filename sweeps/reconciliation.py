@@ -1,37 +1,37 @@
-"""Runs of trials whose worker died without ending them."""
+"""Runs of trials that still say RUNNING although nothing runs them: the worker was killed, or the tracking server was away."""
 
 import mlflow
 import optuna
 from mlflow import MlflowClient
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from hands.tracking import FAILURE_TAG
-from sweeps.study import RUN_ID, TRIAL_TAG
+from hands.tracking import FAILURE_TAG, end_dead_runs
+from sweeps.study import FATE, REASON, RUN_ID, STATUS, TRIAL_TAG
 
-STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED"}
+KILLED_WORKER = "the worker was killed in the middle of the trial"
 
 
-def end_dead_runs(study: optuna.Study, sweep_run_id: str, experiment_id: str, alive: bool) -> None:
-    """Ends the sweep's trial runs that say RUNNING although nothing runs them.
-
-    Args:
-        study: what trials came to.
-        sweep_run_id, experiment_id: of the sweep's run.
-        alive: whether workers are at work; then the runs of trials that the study calls running are left alone.
-    """
-    client = MlflowClient()
-    running = mlflow.search_runs(
-        experiment_ids=[experiment_id],
-        filter_string=f"attributes.status = 'RUNNING' and tags.`mlflow.parentRunId` = '{sweep_run_id}'",
-        output_format="list",
-    )
+def end_left_runs(study: optuna.Study) -> None:
+    """Ends runs whose trials have ended, whoever ran them, as the study says; and all runs of this machine's dead processes."""
     trials = study.get_trials(deepcopy=False)
-    for run in running:
-        trial = trials[int(run.data.tags[TRIAL_TAG])]
-        own = trial.user_attrs.get(RUN_ID) == run.info.run_id
-        if alive and (trial.state == TrialState.RUNNING or not own):
+    ended = {trial.user_attrs[RUN_ID]: trial for trial in trials if trial.state.is_finished() and RUN_ID in trial.user_attrs}
+    client = MlflowClient()
+    for run in mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"attributes.status = 'RUNNING' and tags.`{TRIAL_TAG}` LIKE '%'",
+        output_format="list",
+    ):
+        trial = ended.get(run.info.run_id)
+        if trial is None:
             continue
-        status = STATUS.get(trial.state, "FAILED") if own else "FAILED"
-        if status == "FAILED":
-            client.set_tag(run.info.run_id, FAILURE_TAG, "the worker was killed in the middle of the trial")
-        client.set_terminated(run.info.run_id, status)
+        if trial.state == TrialState.FAIL:
+            client.set_tag(run.info.run_id, FAILURE_TAG, trial.user_attrs.get(REASON, KILLED_WORKER))
+        client.set_terminated(run.info.run_id, status_of(trial))
+    end_dead_runs()
+
+
+def status_of(trial: FrozenTrial) -> str:
+    """Which status the run of a trial that ended has."""
+    if trial.state == TrialState.FAIL:
+        return STATUS.get(trial.user_attrs.get(FATE), "KILLED")  # without fate its worker was killed
+    return "FINISHED" if trial.state == TrialState.COMPLETE else "KILLED"

@@ -10,14 +10,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hands.tracking import log_output
 from sweeps.plots import log_plots
+from sweeps.reconciliation import KILLED_WORKER
 from sweeps.space import Space
-from sweeps.study import FATE, FIRST, REASON, REPEATS, RUN_ID, WORKER
-from sweeps.winner import BEST_PARAMS, winner_content
+from sweeps.study import DESCRIPTION, FIRST, REASON, REPEATS, RUN_ID, WORKER
+from sweeps.winner import BEST_PARAMS, FORMAT
 
 TABLE = "trials.csv"
 
 
-def report(study: optuna.Study, space: Space, seed: int) -> None:
+def report(study: optuna.Study, space: Space) -> None:
     """Writes all that can be said by now to the active run; what is there already is replaced."""
     trials = study.get_trials(deepcopy=False)
     mlflow.log_text(trial_table(trials, space), TABLE)
@@ -25,14 +26,27 @@ def report(study: optuna.Study, space: Space, seed: int) -> None:
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         return
     best = study.best_trial
-    weights = space.weights(best.params)
-    content = winner_content(
-        study.study_name, best.number, best.user_attrs[RUN_ID], space.metric, best.value, seed, weights
-    )  # fmt: skip
-    mlflow.log_dict(content, BEST_PARAMS)
+    mlflow.log_dict(best_params(study, space), BEST_PARAMS)
     mlflow.log_metrics({f"best/{space.metric.removeprefix('val/')}": best.value, "best/trial": best.number})
     log_output("best_run", best.user_attrs[RUN_ID])
     log_plots(study, space.metric)
+
+
+def best_params(study: optuna.Study, space: Space) -> dict:
+    """What best_params.json holds: the best trial, its score, and all that gave it, but for the machine; that tells its run."""
+    best, description = study.best_trial, study.user_attrs[DESCRIPTION]
+    weights = space.weights(best.params)
+    return {
+        "format": FORMAT,
+        "study": study.study_name,
+        "trial": best.number,
+        "run_id": best.user_attrs[RUN_ID],
+        "metric": space.metric,
+        "value": best.value,
+        "searched": list(weights),
+        **description["setting"],
+        "params": description["setting"]["params"] | weights,
+    }
 
 
 def counts(trials: list[FrozenTrial]) -> dict[str, int]:
@@ -62,7 +76,6 @@ def _row(trial: FrozenTrial, space: Space) -> dict:
     known = trial.params.keys() >= space.axes.keys()
     attrs = trial.user_attrs
     history = optuna.storages.RetryHeartbeatStaleTrialCallback.retry_history(trial)
-    reason = attrs.get(REASON) or attrs.get(FATE, "its worker died")
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
@@ -71,7 +84,7 @@ def _row(trial: FrozenTrial, space: Space) -> dict:
         "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
         "first": attrs.get(FIRST, False),
         "repeats": attrs.get(REPEATS, history[-1] if history else None),
-        "reason": reason if trial.state == TrialState.FAIL else None,
+        "reason": attrs.get(REASON, KILLED_WORKER) if trial.state == TrialState.FAIL else None,
         "worker": attrs.get(WORKER),
         "run_id": attrs.get(RUN_ID),
         **(space.weights(trial.params) if known else {}),

@@ -1,6 +1,7 @@
 """What the trials of a study have in common; a study goes on only while it stays the same."""
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,16 +38,25 @@ class Setting:
     gpus: int
 
 
-def find_setting(params: SimpleNamespace) -> Setting:
+def find_setting(params: SimpleNamespace, folder: Path) -> Setting:
     """Fetches G1 and D, and checks that they, the packed set and the parameters can be trained with.
+
+    Args:
+        params: of the entry point sweep.
+        folder: an empty one, where G1 and D stay for the trials.
 
     Raises:
         InvalidInput: a model or the packed set cannot be had, or they do not fit together.
     """
     space = load_space(params.space)
     check_splits(params, space.metric)
-    g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
+    g1, d = (_keep(fetch_network(uri), folder / name) for name, uri in (("g1", params.g1_model), ("d", params.d_model)))
     manifest = read_manifest(Path(params.packed_dir))
+    if params.init_epochs and params.unpaired not in ("images", "both"):
+        raise InvalidInput(
+            f"init_epochs is {params.init_epochs} and unpaired is {params.unpaired}: weights initialization learns from "
+            f"unpaired pictures. Pass init_epochs=0, or unpaired=images or both."
+        )
     size = load_network(g1)[1]
     load_discriminator(d)
     check_size(params.g2, manifest.size)
@@ -58,10 +68,13 @@ def find_setting(params: SimpleNamespace) -> Setting:
             f"take both from one run of main."
         )
     left_out = (*SWEEP_ONLY, *BY_CONTENT, *DEVICES, *space.moved())
-    common = {name: value for name, value in vars(params).items() if name not in left_out}
-    contents = {"packed": manifest.digest, "g1": _digest(g1), "d": _digest(d)}
+    common = {
+        "params": {name: value for name, value in vars(params).items() if name not in left_out},
+        "size": size,
+        "digests": {"packed_dir": manifest.digest, "g1_model": _digest(g1), "d_model": _digest(d)},
+    }
     gpus = 0 if params.accelerator == "cpu" else torch.cuda.device_count()
-    return Setting(common | contents, Models(str(g1), str(d)), gpus)
+    return Setting(common, Models(str(g1), str(d)), gpus)
 
 
 def check_splits(params: SimpleNamespace, metric: str) -> None:
@@ -89,6 +102,13 @@ def check_steps(params: SimpleNamespace) -> None:
     weights = class_weights(class_weight_config(params), np.ones(NUM_CLASSES))
     SegmentationLoss(params.ce_weight, params.dice_weight, params.loss, params.dice_alpha, weights)
     create_fabric(one_device(params))
+
+
+def _keep(fetched: Path, folder: Path) -> Path:
+    folder.mkdir()
+    for name in (NETWORK_FILE, WEIGHTS_FILE):
+        shutil.copyfile(fetched / name, folder / name)
+    return folder
 
 
 def _digest(folder: Path) -> str:

@@ -33,8 +33,8 @@ class Space:
         metric: which of an evaluation's scores a trial reports and returns, e.g. "val/miou".
         direction: "maximize" or "minimize".
         seed: of the sampler.
-        first_trials: points that are tried before any other and never pruned: the published weights, so that the best
-            trial is at least as good as they are.
+        first_trials: points that are tried before any other and never pruned: main's own weights and the published ones, so
+            that the best trial is at least as good as they are.
         weights: (point) -> parameters of phase2_init and phase2_paired; every point of the axes must give usable ones.
     """
 

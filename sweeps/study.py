@@ -4,24 +4,21 @@ import time
 from dataclasses import dataclass
 
 import optuna
-import sqlalchemy
-from optuna.exceptions import DuplicatedStudyError, StorageInternalError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from hands.errors import InvalidInput
 from sweeps.sampler import SeededByTrial, create_pruner
 from sweeps.space import Space
+from sweeps.storage import Storage
 
-MAX_RETRY = 1  # of a trial whose worker died
-GRACE_HEARTBEATS = 4  # missed ones after which a worker counts as dead
-CONNECT_TIMEOUT_S = 5
-SQLITE_LOCK_TIMEOUT_S = 60
 DESCRIPTION = "hands.description"
 DESCRIPTION_TIMEOUT_S = 15
 # user attributes of a trial
 RUN_ID, WORKER, FATE, REASON, FIRST, REPEATS = "run_id", "worker", "fate", "reason", "first", "repeats"
-FAILED, INTERRUPTED, SURPLUS = "failed", "interrupted", "surplus"
+FAILED, RETURNED, INTERRUPTED, SURPLUS = "failed", "returned", "interrupted", "surplus"
+STATUS = {FAILED: "FAILED", RETURNED: "FAILED", INTERRUPTED: "KILLED"}  # of the runs of trials with such a fate
 # tags of a trial's run
 TRIAL_TAG, STUDY_TAG, PRUNED_TAG = "hands.trial", "hands.study", "hands.pruned"
 
@@ -51,83 +48,14 @@ class StudyConfig:
     heartbeat_s: int
 
 
-def shown(url: str) -> str:
-    """The storage's URL without its password."""
-    try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return url
-
-
-def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
-    """Optuna's storage, with heartbeat and one retry of trials whose worker died; its tables are made where missing.
-
-    Raises:
-        InvalidInput: it cannot be reached, within CONNECT_TIMEOUT_S seconds, or is no storage of Optuna's.
-    """
-    options = {"pool_pre_ping": True}
-    given = url
-    if url.startswith("postgresql://"):
-        url = url.replace("postgresql://", "postgresql+psycopg2://", 1)  # SQLAlchemy 2.1 would look for psycopg 3
-    if url.startswith("postgresql"):
-        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
-    elif url.startswith("sqlite"):
-        options["connect_args"] = {"timeout": SQLITE_LOCK_TIMEOUT_S}
-    for last_attempt in (False, True):
-        try:
-            storage = RDBStorage(
-                url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
-                engine_kwargs=options,
-                heartbeat_interval=heartbeat_s,
-                grace_period=GRACE_HEARTBEATS * heartbeat_s,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY),
-            )
-            if storage.engine.dialect.name == "sqlite":
-                lock_from_the_first_statement(storage.engine)
-            return storage
-        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError) as error:
-            if last_attempt:
-                raise _unreachable(given, error) from error
-            time.sleep(1)  # another machine may be making the tables
-        except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError) as error:
-            raise _unreachable(given, error) from error
-    raise AssertionError("unreachable")
-
-
-def lock_from_the_first_statement(engine: sqlalchemy.Engine) -> None:
-    """Makes SQLite's transactions lock the database when they begin, not when they first write.
-
-    Optuna reads a queued trial's state and then sets it to running, in one transaction that other databases guard by a lock
-    on the row. SQLite has none, and two workers would take the same trial. (After SQLAlchemy's documentation of pysqlite.)
-    """
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def leave_transactions_to_us(connection, record):
-        connection.isolation_level = None
-
-    @sqlalchemy.event.listens_for(engine, "begin")
-    def begin(connection):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()  # connections from before know nothing of this
-
-
-def _unreachable(url: str, error: Exception) -> InvalidInput:
-    reason = str(error.__cause__ or error).strip().splitlines()[0]
-    return InvalidInput(
-        f"the storage {shown(url)} cannot be used ({reason}); expected the URL of a database that answers, "
-        f"such as sqlite:///optuna.db or postgresql://user@host:5432/database. Start it, or correct the URL."
-    )
-
-
-def load_study(storage: RDBStorage, config: StudyConfig, space: Space) -> optuna.Study:
+def load_study(storage: Storage, config: StudyConfig, space: Space) -> optuna.Study:
     sampler = SeededByTrial(config.sampler, space.seed)
     pruner = create_pruner(config.pruner, config.init_epochs, config.max_epochs)
     return optuna.load_study(study_name=config.name, storage=storage, sampler=sampler, pruner=pruner)
 
 
-def create_study(storage: RDBStorage, config: StudyConfig, space: Space, setting: dict) -> optuna.Study:
-    """Makes the study with the published weights as its first trials, or finds it and checks that it is the same.
+def create_study(storage: Storage, config: StudyConfig, space: Space, setting: dict) -> optuna.Study:
+    """Makes the study with the space's first trials, or finds it and checks that it is the same.
 
     Args:
         setting: plain JSON; what trials have in common, such as their epochs and the digest of G1.
@@ -187,15 +115,12 @@ def _changes(then: object, now: object, name: str = "") -> list[str]:
 def settled(trial: FrozenTrial) -> bool:
     """Whether a trial counts towards n_trials: it ended, well or not, and nothing will repeat it.
 
-    Complete and pruned ones do, and those that failed by their own weights (diverged, out of memory) or whose worker died
-    twice. A trial that was interrupted, or whose worker died once, is in the queue again and counts when it ends there.
+    Complete and pruned ones do, and those that diverged. A trial that was cut short by anything else is in the queue again and
+    counts when it ends there.
     """
-    if trial.state != TrialState.FAIL:
-        return trial.state.is_finished()
-    fate = trial.user_attrs.get(FATE)
-    if fate is None:  # its worker died
-        return len(RetryHeartbeatStaleTrialCallback.retry_history(trial)) >= MAX_RETRY
-    return fate == FAILED
+    if trial.state == TrialState.FAIL:
+        return trial.user_attrs.get(FATE) == FAILED
+    return trial.state.is_finished()
 
 
 def repeats(trial: FrozenTrial) -> bool:

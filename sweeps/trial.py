@@ -8,8 +8,6 @@ import math
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,30 +26,14 @@ from hands.steps.configs import one_device, phase2_init_config, phase2_paired_co
 from hands.steps.start import fetched_network, start_network
 from hands.training.devices import create_fabric
 from hands.training.loop import Diverged
+from sweeps.ending import noted_end, trial_run
+from sweeps.errors import Surplus
 from sweeps.interruption import Interruption
 from sweeps.job import Models, SweepRun
 from sweeps.space import Space, suggest
-from sweeps.study import (
-    FAILED,
-    FATE,
-    FIRST,
-    INTERRUPTED,
-    PRUNED_TAG,
-    REASON,
-    REPEATS,
-    RUN_ID,
-    STUDY_TAG,
-    SURPLUS,
-    TRIAL_TAG,
-    WORKER,
-    surplus,
-)
+from sweeps.study import FIRST, RUN_ID, WORKER, surplus
 
 SWEEP_ONLY = ("space", "study_name", "storage", "n_trials", "n_workers", "sampler", "pruner", "heartbeat_interval")
-
-
-class Surplus(Exception):
-    """Another worker has begun the study's last trial."""
 
 
 class TrialRecorder:
@@ -121,28 +103,15 @@ class Objective:
         return RecordReader(self.packed.subset(subset), self.params.data_residency, self.fabric.device)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        if surplus(trial.study.get_trials(deepcopy=False), trial.number, self.n_trials):
-            trial.set_user_attr(FATE, SURPLUS)
-            raise Surplus(f"the study has its {self.n_trials} trials")
-        trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
-        weights = self.space.weights(suggest(trial, self.space.axes))
-        try:
+        with noted_end(trial):
+            weights = self.space.weights(suggest(trial, self.space.axes))
+            if surplus(trial.study.get_trials(deepcopy=False), trial.number, self.n_trials):
+                raise Surplus(f"the study has its {self.n_trials} trials")
+            trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
             with trial_run(trial, self.sweep):
                 print(f"== trial {trial.number}: run {trial.user_attrs[RUN_ID]}, process {os.getpid()}", flush=True)
                 mlflow.log_params(trial_parameters(self.params) | weights)
                 return self.train(trial, SimpleNamespace(**(vars(self.params) | weights)))
-        except optuna.TrialPruned:
-            raise
-        except KeyboardInterrupt:
-            # queued again first: whatever happens to this worker now, the trial is not lost
-            first = {FIRST: True} if trial.user_attrs.get(FIRST) else {}
-            trial.study.enqueue_trial(trial.params, user_attrs=first | {REPEATS: trial.number})
-            trial.set_user_attr(FATE, INTERRUPTED)
-            raise
-        except Exception as error:
-            trial.set_user_attr(FATE, FAILED)
-            trial.set_user_attr(REASON, f"{type(error).__name__}: {error}"[:1000])
-            raise
 
     def train(self, trial: optuna.Trial, params: SimpleNamespace) -> float:
         dataset = tracking.log_dataset(self.packed, "training")
@@ -193,32 +162,3 @@ def as_logged(network: nn.Module, size: int) -> nn.Module:
 def trial_parameters(params: SimpleNamespace) -> dict:
     """Parameters of the sweep that a trial trains by."""
     return {name: value for name, value in vars(params).items() if name not in SWEEP_ONLY}
-
-
-@contextmanager
-def trial_run(trial: optuna.Trial, sweep: SweepRun) -> Iterator[None]:
-    """The trial's MLflow run: FINISHED, KILLED with the tag hands.pruned or hands.failure, or FAILED with hands.failure."""
-    tags = {TRIAL_TAG: str(trial.number), STUDY_TAG: trial.study.study_name}
-    run = mlflow.start_run(
-        run_name=f"trial {trial.number}",
-        experiment_id=sweep.experiment_id,
-        parent_run_id=sweep.run_id,
-        nested=True,
-        tags=tags,
-    )
-    trial.set_user_attr(RUN_ID, run.info.run_id)
-    try:
-        yield
-    except optuna.TrialPruned as pruned:
-        mlflow.set_tag(PRUNED_TAG, str(pruned))
-        mlflow.end_run("KILLED")
-        raise
-    except KeyboardInterrupt:
-        mlflow.set_tag(tracking.FAILURE_TAG, "interrupted; the trial is in the queue again")
-        mlflow.end_run("KILLED")
-        raise
-    except BaseException as error:
-        mlflow.set_tag(tracking.FAILURE_TAG, f"{type(error).__name__}: {error}"[:4000])
-        mlflow.end_run("FAILED")
-        raise
-    mlflow.end_run("FINISHED")

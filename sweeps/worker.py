@@ -1,28 +1,41 @@
 """A worker of a sweep: a process that takes one trial after the other from the study until it has enough."""
 
+import gc
 import os
 import time
+import traceback
 import warnings
 from types import SimpleNamespace
 
 import mlflow
 import optuna
 import torch
+from mlflow.exceptions import MlflowException
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
+from sweeps.ending import SETTLING
+from sweeps.errors import GivenUp, LeftRunning, cause, origin
 from sweeps.interruption import Interruption
 from sweeps.job import Job
 from sweeps.space import load_space
-from sweeps.study import load_study, next_move, open_storage
+from sweeps.storage import open_storage
+from sweeps.study import REASON, load_study, next_move
 from sweeps.trial import Objective
 
 POLL_S = 1.0
+PAUSES_S = (10, 60)  # after a failure, and after another one in a row; a third one is the last
+KNOWN = (MlflowException, SQLAlchemyError, OSError, MemoryError, torch.OutOfMemoryError)  # without traceback
 
 
 def work(job: Job) -> None:
-    """Runs trials until the study has job.study.n_trials settled ones, or a signal comes (then the exit code is 130)."""
+    """Runs trials until the study has job.study.n_trials settled ones, or a signal comes (then the exit code is 130).
+
+    Raises:
+        GivenUp: as take_trials.
+    """
     interruption = Interruption()
     interruption.install()
     os.environ.pop("MLFLOW_RUN_ID", None)
@@ -42,30 +55,56 @@ def work(job: Job) -> None:
 
 
 def take_trials(study: optuna.Study, objective: Objective, n_trials: int, interruption: Interruption) -> None:
-    """The worker's loop; what a trial raises ends that trial alone."""
+    """The worker's loop.
+
+    Raises:
+        GivenUp: something that trials cannot help broke off one more than len(PAUSES_S) in a row.
+    """
+    failures = 0
     while not interruption.asked:
-        fail_stale_trials(study)
-        move = next_move(study.get_trials(deepcopy=False), n_trials)
-        if move == "stop":
-            return
-        if move == "wait":
-            time.sleep(POLL_S)
-            continue
         try:
-            study.optimize(objective, n_trials=1, catch=(Exception,), gc_after_trial=True, callbacks=[tell])
+            fail_stale_trials(study)
+            move = next_move(study.get_trials(deepcopy=False), n_trials)
+            if move == "stop":
+                return
+            if move == "wait":
+                time.sleep(POLL_S)
+                continue
+            study.optimize(objective, n_trials=1, catch=SETTLING, gc_after_trial=True, callbacks=[tell])
+            failures = 0
         except KeyboardInterrupt:
             return
-        except (ValueError, UpdateFinishedTrialError) as error:
-            # this worker stood still so long that another one took its trial over
-            if isinstance(error, ValueError) and not str(error).startswith("Cannot tell a"):
-                raise
-            print(f"a trial was taken over by another worker: {error}", flush=True)
+        except (Exception, LeftRunning) as error:
+            if taken_over(error):
+                print(f"== a trial was taken over by another worker: {error}", flush=True)
+                continue
+            failures += 1
+            if not isinstance(origin(error), KNOWN):
+                traceback.print_exception(origin(error), chain=False)
+            if failures > len(PAUSES_S):
+                raise GivenUp(f"{failures} failures in a row, the last one {cause(error)}") from error
+            print(f"== broken off by no fault of the trial, on in {PAUSES_S[failures - 1]} s: {cause(error)}", flush=True)
+        if failures:
+            gc.collect()  # the error's frames hold what the trial had in memory
+            pause(PAUSES_S[failures - 1], interruption)
+
+
+def taken_over(error: BaseException) -> bool:
+    """Whether this worker stood still so long that another one took its trial over."""
+    told_ended = isinstance(error, ValueError) and str(error).startswith("Cannot tell a")
+    return told_ended or isinstance(error, UpdateFinishedTrialError)
+
+
+def pause(seconds: float, interruption: Interruption) -> None:
+    end = time.monotonic() + seconds
+    while not interruption.asked and time.monotonic() < end:
+        time.sleep(min(POLL_S, seconds))
 
 
 def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     """One line about a trial's end."""
     if trial.state == TrialState.FAIL:
-        outcome = trial.user_attrs.get("reason") or trial.user_attrs.get("fate", "failed")
+        outcome = trial.user_attrs.get(REASON, "failed")
     else:
         outcome = f"{trial.value:.4f}" if trial.value is not None else "nothing reported"
     print(f"== trial {trial.number}: {trial.state.name.lower()}, {outcome}", flush=True)

@@ -6,13 +6,18 @@ import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from hands.errors import InvalidInput
 from hands.processes.signals import STOP_SIGNALS
+from sweeps.errors import GivenUp, cause
 from sweeps.job import Job
 
 if TYPE_CHECKING:
@@ -39,8 +44,26 @@ def threads_per_worker(n_workers: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // n_workers)
 
 
-def run_workers(job: Job, n_workers: int, gpus: int, watch: Callable[[], None], poll_s: float) -> list[int]:
-    """Runs workers until all have ended; returns their exit codes, those of killed ones (-signal) included.
+@dataclass(frozen=True)
+class Worker:
+    """A process, and the end of a pipe on which it says why it stops early."""
+
+    process: multiprocessing.Process
+    said: Connection
+
+    def end(self) -> str | None:
+        """How it ended, in words; None while it runs."""
+        code = self.process.exitcode
+        if code is None:
+            return None
+        try:
+            return self.said.recv()
+        except EOFError:
+            return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def run_workers(job: Job, n_workers: int, gpus: int, watch: Callable[[], None], poll_s: float) -> list[str]:
+    """Runs workers until all have ended; returns how each one did, killed ones included.
 
     A killed worker (out of memory, kill -9) is replaced; its trial is repeated by whoever finds it first. On an exception
     in this process (Ctrl-C, say) the workers are told to stop and waited for.
@@ -51,44 +74,56 @@ def run_workers(job: Job, n_workers: int, gpus: int, watch: Callable[[], None], 
         gpus: of this machine, which workers take in turn.
         watch: called every poll_s seconds meanwhile.
     """
-    processes = {index: _start(job, index, gpus) for index in range(n_workers)}
-    replacements = job.study.n_trials  # a trial whose worker dies twice is given up, so that this is not reached in sense
-    codes = []
+    workers = {index: _start(job, index, gpus) for index in range(n_workers)}
+    replacements = job.study.n_trials  # what kills as many workers as there are trials kills the next one, too
+    ends = []
     try:
-        while processes:
-            multiprocessing.connection.wait([process.sentinel for process in processes.values()], timeout=poll_s)
-            for index, process in list(processes.items()):
-                if process.exitcode is None:
+        while workers:
+            multiprocessing.connection.wait([worker.process.sentinel for worker in workers.values()], timeout=poll_s)
+            for index, worker in list(workers.items()):
+                end = worker.end()
+                if end is None:
                     continue
-                codes.append(process.exitcode)
-                del processes[index]
-                if process.exitcode < 0 and replacements:
-                    print(f"== worker {index} was killed (signal {-process.exitcode}); another one takes its place", flush=True)
+                ends.append(end)
+                del workers[index]
+                if worker.process.exitcode < 0 and replacements:
+                    print(f"== worker {index} was {end}; another one takes its place", flush=True)
                     replacements -= 1
-                    processes[index] = _start(job, index, gpus)
+                    workers[index] = _start(job, index, gpus)
+                elif worker.process.exitcode:
+                    print(f"== worker {index} has stopped: {end}", flush=True)
             watch()
     finally:
-        _stop(list(processes.values()))
-    return codes
+        _stop([worker.process for worker in workers.values()])
+    return ends
 
 
-def _start(job: Job, index: int, gpus: int) -> multiprocessing.Process:
-    process = _server.Process(target=_work, args=(replace(job, device=index % gpus if gpus else None),))
+def _start(job: Job, index: int, gpus: int) -> Worker:
+    said, say = _server.Pipe(duplex=False)
+    process = _server.Process(target=_work, args=(replace(job, device=index % gpus if gpus else None), say))
     process.start()
-    return process
+    say.close()  # the process has its own
+    return Worker(process, said)
 
 
-def find_setting(params: SimpleNamespace) -> "Setting":
+def find_setting(params: SimpleNamespace, folder: Path) -> "Setting":
     """sweeps.setting.find_setting, for a process that has imported neither it nor torch."""
     from sweeps.setting import find_setting
 
-    return find_setting(params)
+    return find_setting(params, folder)
 
 
-def _work(job: Job) -> None:
+def _work(job: Job, say: Connection) -> None:
     from sweeps.worker import work  # torch and the rest: imported in the fork server alone
 
-    work(job)
+    try:
+        work(job)
+    except Exception as error:
+        in_words = isinstance(error, (GivenUp, InvalidInput))
+        say.send(str(error) if in_words else cause(error))
+        if in_words:
+            sys.exit(1)
+        raise
 
 
 def _stop(processes: list[multiprocessing.Process]) -> None:

@@ -14,6 +14,7 @@ SPACE = Space(
     direction="maximize",
     seed=0,
     first_trials=(
+        loss_weights.OF_MAIN | class_weights.OF_MAIN,
         loss_weights.PUBLISHED | class_weights.PUBLISHED,
         loss_weights.PUBLISHED | class_weights.PUBLISHED_STRONG,
     ),

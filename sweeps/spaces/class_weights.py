@@ -25,6 +25,7 @@ def weights(point: Point) -> Weights:
 
 
 UNCHANGED = {"background": 1.0, "palm": 1.0, "fingertips": 1.0}
+OF_MAIN = {"scheme": "manual", "exponent": 0.0, **UNCHANGED}  # none
 PUBLISHED = {"scheme": "manual", "exponent": 1.0, **UNCHANGED}
 PUBLISHED_STRONG = {"scheme": "strong", "exponent": 1.0, **UNCHANGED}
 FACTOR = FloatDistribution(0.25, 4, log=True)
@@ -40,6 +41,6 @@ SPACE = Space(
     metric="val/miou",
     direction="maximize",
     seed=0,
-    first_trials=(PUBLISHED, PUBLISHED_STRONG),
+    first_trials=(OF_MAIN, PUBLISHED, PUBLISHED_STRONG),
     weights=weights,
 )

@@ -22,6 +22,7 @@ def weights(point: Point) -> Weights:
     }
 
 
+OF_MAIN = {"dice_share": 0.65, "adv_weight": 0.01}
 PUBLISHED = {"dice_share": 0.65, "adv_weight": 0.1}
 
 SPACE = Space(
@@ -29,6 +30,6 @@ SPACE = Space(
     metric="val/miou",
     direction="maximize",
     seed=0,
-    first_trials=(PUBLISHED,),
+    first_trials=(OF_MAIN, PUBLISHED),
     weights=weights,
 )

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import mlflow
 import optuna
+from mlflow.tracking.fluent import _active_run_stack
 
 from entrypoints.sweep import main
 from hands.packed.packed_set import PackedSet
@@ -16,8 +18,10 @@ from sweeps.interruption import Interruption
 from sweeps.job import SweepRun
 from sweeps.setting import find_setting
 from sweeps.space import Space, load_space
-from sweeps.study import StudyConfig, create_study, open_storage
+from sweeps.storage import open_storage
+from sweeps.study import StudyConfig, create_study
 from sweeps.trial import Objective
+from sweeps.worker import take_trials
 from tests.project import arguments
 
 SMALL = {
@@ -44,13 +48,31 @@ def prepare(params: SimpleNamespace, change: Callable[[Space], Space] = lambda s
         params.study_name or params.space, params.storage, params.n_trials, params.sampler, params.pruner,
         params.init_epochs, params.init_epochs + params.paired_epochs, params.heartbeat_interval,
     )  # fmt: skip
-    setting = find_setting(params)
+    setting = find_setting(params, Path(tempfile.mkdtemp()))
     study = create_study(open_storage(params.storage, params.heartbeat_interval), config, space, setting.common)
     info = mlflow.active_run().info
     objective = Objective(
         params, setting.models, space, params.n_trials, SweepRun(info.run_id, info.experiment_id), Interruption()
     )
     return study, objective
+
+
+def outside_of_run(function: Callable[..., None], *arguments: object) -> None:
+    """Calls as a worker does: without an active run of its own, and leaving none."""
+    active = mlflow.active_run()
+    stack = _active_run_stack.get()
+    _active_run_stack.set([])
+    try:
+        function(*arguments)
+    finally:
+        assert mlflow.active_run() is None
+        _active_run_stack.set(stack)
+    assert mlflow.active_run().info.run_id == active.info.run_id
+
+
+def take(study: optuna.Study, objective: Objective) -> None:
+    """A worker's loop, in this process."""
+    outside_of_run(take_trials, study, objective, objective.n_trials, objective.interruption)
 
 
 def children(client: mlflow.MlflowClient, run_id: str) -> dict[str, mlflow.entities.Run]:

@@ -1,70 +1,39 @@
-"""Two workers on a real PostgreSQL, one of them killed in the middle of a trial."""
+"""Two workers on a real PostgreSQL, one of them killed in the middle of a trial; and a PostgreSQL that goes away."""
 
 import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
-from pathlib import Path
+import time
 
 import mlflow
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from hands.tracking import FAILURE_TAG
+from hands.tracking import ROOT
+from sweeps import worker
+from sweeps.trial import Objective
 from sweeps.winner import read_winner
 from tests.project import command, environment
-from tests.sweeps.sweeping import begun_trial, children, sweep_arguments
+from tests.sweeps.postgres import Postgres
+from tests.sweeps.sweeping import begun_trial, children, prepare, sweep_arguments, take
 
-ROOT = Path(__file__).parents[2]
-DEBIAN = Path("/usr/lib/postgresql")
-
-
-def program(name: str) -> str | None:
-    """Debian keeps PostgreSQL's programs out of PATH."""
-    found = shutil.which(name)
-    candidates = sorted(DEBIAN.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]) if path.parts[-3].isdigit() else 0)
-    return str(candidates[-1]) if candidates else found
+COMPLETE, FAIL = TrialState.COMPLETE, TrialState.FAIL
+SHORT = {"n_trials": 3, "pruner": "none"}
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory) -> str:
-    """URL of an empty database on a free loopback port, of a server that ends with the tests."""
-    initdb, pg_ctl = program("initdb"), program("pg_ctl")
-    if not initdb or not pg_ctl:
-        pytest.skip("no PostgreSQL here: install Debian's package postgresql")
-    user = None
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        user = "postgres"
-        try:
-            pwd.getpwnam(user)
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    folder = Path(subprocess.run(["mktemp", "-d", "/tmp/hands-postgres-XXXXXX"], capture_output=True, text=True).stdout.strip())
-    if user:
-        shutil.chown(folder, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def run(*words: str) -> None:
-        subprocess.run(words, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120)
-
-    data = str(folder / "data")
-    run(initdb, "--pgdata", data, "--auth", "trust", "--username", "hands", "--no-sync")
-    options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
-    run(pg_ctl, "--pgdata", data, "--wait", "--log", str(folder / "log"), "--options", options, "start")
-    try:
-        yield f"postgresql://hands@127.0.0.1:{port}/postgres"
-    finally:
-        run(pg_ctl, "--pgdata", data, "--mode", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+def postgres():
+    server = Postgres()
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder, ignore_errors=True)
 
 
 def test_killed_workers_trial_is_retried_once_by_another(postgres, tiny_packed, logged, store, session_store, tmp_path):
-    words = command("sweep", *sweep_arguments(tiny_packed, logged, postgres, n_trials=3, study_name="killed", pruner="none"))
+    words = command("sweep", *sweep_arguments(tiny_packed, logged, postgres.url, study_name="killed", **SHORT))
     log_file = tmp_path / "log"
     with log_file.open("w") as log:
         sweep = subprocess.Popen(words, env=environment(session_store), stdout=log, stderr=log, cwd=ROOT)
@@ -72,7 +41,7 @@ def test_killed_workers_trial_is_retried_once_by_another(postgres, tiny_packed, 
     os.kill(process, signal.SIGKILL)
     assert sweep.wait(600) == 0, log_file.read_text()[-3000:]
 
-    trials = optuna.load_study(study_name="killed", storage=postgres.replace("postgresql:", "postgresql+psycopg2:")).trials
+    trials = optuna.load_study(study_name="killed", storage=postgres.url.replace("postgresql:", "postgresql+psycopg2:")).trials
     victim = trials[number]
     assert victim.state == TrialState.FAIL
     retries = [trial for trial in trials if trial.system_attrs.get("retry_history") == [victim.number]]
@@ -85,8 +54,54 @@ def test_killed_workers_trial_is_retried_once_by_another(postgres, tiny_packed, 
     run = store.search_runs([experiment], "tags.`hands.study` = 'killed' and attributes.run_name = 'sweep'")[0]
     assert run.info.status == "FINISHED"
     runs = children(store, run.info.run_id)
-    assert sorted(child.info.status for child in runs.values()) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
+    assert sorted(child.info.status for child in runs.values()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]
     dead = store.get_run(run_id)
-    assert dead.info.status == "FAILED" and "killed" in dead.data.tags[FAILURE_TAG]
-    assert read_winner(run.info.run_id).keys() == {"ce_weight", "dice_weight", "adv_weight"}
+    assert dead.info.status == "KILLED"
+    assert read_winner(run.info.run_id).content["searched"] == ["ce_weight", "dice_weight", "adv_weight"]
     assert "repeats" in mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/trials.csv")
+
+
+def trained_with(monkeypatch, event) -> None:
+    """In place of training: what happens in the middle of a trial, by its number, and one report."""
+
+    def train(self, trial, params):
+        event(trial.number)
+        trial.report(0.5, 1)
+        return 0.5
+
+    monkeypatch.setattr(Objective, "train", train)
+
+
+def test_storage_that_goes_away_and_comes_back_loses_no_trial(postgres, params, sweep_run, monkeypatch):
+    """It is away from the middle of the second trial until after the worker's first look for another one."""
+    paused = []
+
+    def pause(seconds, interruption):
+        paused.append(seconds)
+        if len(paused) == 2:
+            postgres.start()
+
+    monkeypatch.setattr(worker, "pause", pause)
+    trained_with(monkeypatch, lambda number: postgres.stop() if number == 1 else None)
+    study, objective = prepare(params(storage=postgres.url, study_name="away", **SHORT))
+    take(study, objective)
+    assert paused == list(worker.PAUSES_S)
+    trials = study.trials
+    assert sorted(trial.state.name for trial in trials) == ["COMPLETE", "COMPLETE", "COMPLETE", "FAIL"]
+    (repeated,) = [trial for trial in trials if trial.system_attrs.get("retry_history") == [1]]
+    assert trials[1].state == FAIL and repeated.state == COMPLETE and repeated.params == trials[1].params
+
+
+def test_storage_that_restarts_between_two_reports_is_not_noticed(postgres, params, sweep_run, monkeypatch):
+    def event(number: int) -> None:
+        if number == 1:
+            postgres.stop()
+            time.sleep(1.5)  # a heartbeat is missed
+            postgres.start()
+            time.sleep(4.5)  # more than the grace time
+            optuna.storages.fail_stale_trials(study)  # as another worker does
+
+    trained_with(monkeypatch, event)
+    study, objective = prepare(params(storage=postgres.url, study_name="restarted", **SHORT))
+    take(study, objective)
+    assert [trial.state for trial in study.trials] == [COMPLETE] * 3

@@ -84,11 +84,20 @@ def test_space_sets_parameters_of_sweep_and_of_main(name):
         assert set(moved) <= set(ENTRY_POINTS[entry_point]["parameters"])
 
 
+def defaults(entry_point: str) -> dict[str, object]:
+    return {name: field.get("default") for name, field in ENTRY_POINTS[entry_point]["parameters"].items()}
+
+
 @pytest.mark.parametrize("name", SPACES)
-def test_first_trial_is_the_published_recipe(name):
+def test_first_trials_are_how_main_trains_and_the_published_recipe(name):
     space = load_space(name)
-    published = {field: ENTRY_POINTS["full"]["parameters"][field]["default"] for field in space.moved()}
-    assert space.weights(space.first_trials[0]) == published
+    of_main, published = space.weights(space.first_trials[0]), space.weights(space.first_trials[1])
+    assert published.items() <= defaults("full").items()
+    if "class_weights" in of_main:  # `none` is no choice of the space
+        settings = [of_main, {name: defaults("main")[name] for name in of_main}]
+        assert np.array_equal(*map(weights_of_classes, settings))
+        of_main |= {"class_weights": "none", "class_weight_exponent": 1}
+    assert of_main.items() <= defaults("main").items()
     for point in space.first_trials:
         assert point.keys() == space.axes.keys()
         assert all(axis._contains(axis.to_internal_repr(point[axis_name])) for axis_name, axis in space.axes.items())

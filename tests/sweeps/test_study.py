@@ -7,12 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import TrialState, create_trial
 
 from hands.errors import InvalidInput
+from sweeps import storage as storage_module
 from sweeps import study as study_module
 from sweeps.space import load_space
-from sweeps.study import FATE, FIRST, StudyConfig, create_study, load_study, next_move, open_storage, settled, shown, surplus
+from sweeps.storage import open_storage, shown
+from sweeps.study import FATE, FIRST, StudyConfig, create_study, load_study, next_move, repeats, settled, surplus
 
 SETTING = {"lr": 0.001, "g1": "abc"}
 
@@ -62,13 +66,14 @@ def test_password_is_not_shown():
     assert shown("sqlite:///optuna.db") == "sqlite:///optuna.db"
 
 
-def test_first_trials_are_the_published_weights_and_queued_once(tmp_path):
+def test_first_trials_are_known_weights_and_queued_once(tmp_path):
     url = f"sqlite:///{tmp_path}/optuna.db"
     make(url, "class_weights", SETTING)
     study = make(url, "class_weights", SETTING)
     trials = study.trials
-    assert [trial.state for trial in trials] == [WAITING, WAITING]
-    assert [trial.system_attrs["fixed_params"]["scheme"] for trial in trials] == ["manual", "strong"]
+    assert [trial.state for trial in trials] == [WAITING, WAITING, WAITING]
+    points = [trial.system_attrs["fixed_params"] for trial in trials]
+    assert [(point["scheme"], point["exponent"]) for point in points] == [("manual", 0), ("manual", 1), ("strong", 1)]
     assert all(trial.user_attrs[FIRST] for trial in trials)
 
 
@@ -118,11 +123,12 @@ def test_study_of_another_program_is_refused(tmp_path, monkeypatch):
         (frozen(PRUNED), True),
         (frozen(RUNNING), False),
         (frozen(WAITING), False),
-        (frozen(FAIL, **{FATE: "failed"}), True),  # diverged, out of memory
+        (frozen(FAIL, **{FATE: "failed"}), True),  # diverged
         (frozen(FAIL, **{FATE: "interrupted"}), False),  # in the queue again
+        (frozen(FAIL, **{FATE: "returned"}), False),  # so is what a server, a disk or memory broke off
         (frozen(FAIL, **{FATE: "surplus"}), False),
-        (frozen(FAIL), False),  # its worker died: retried
-        (frozen(FAIL, retry_history=[0]), True),  # its worker died for the second time
+        (frozen(FAIL), False),  # its worker died: repeated
+        (frozen(FAIL, retry_history=[0, 1]), False),  # however often it does
     ],
 )
 def test_what_counts_towards_n_trials(trial, counts):
@@ -145,3 +151,36 @@ def test_trial_that_two_workers_asked_for_at_once_is_given_up():
     assert not surplus(trials, 1, 2)
     assert surplus(trials, 2, 2)
     assert not surplus([frozen(COMPLETE), frozen(COMPLETE), frozen(RUNNING, retry_history=[1])], 2, 2)  # never a retry
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_trial_whose_worker_dies_before_it_has_begun_is_repeated(tmp_path, monkeypatch, queued):
+    """Optuna's first heartbeat comes after the sampler; a trial without one would run for ever."""
+    monkeypatch.setattr(storage_module, "GRACE_HEARTBEATS", 1)
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    study = make(url, "loss_weights", SETTING)
+    if not queued:
+        for known in study.trials:
+            study.tell(study.ask().number, 0.5 + known.number)
+    asked = study.ask().number
+    time.sleep(2.5)  # SQLite counts whole seconds
+    fail_stale_trials(study)
+    assert study.trials[asked].state == FAIL and study.trials[-1].state == WAITING
+    assert study.trials[-1].system_attrs["retry_history"] == [asked]
+    assert study.trials[-1].system_attrs.get("fixed_params") == study.trials[asked].system_attrs.get("fixed_params")
+    assert repeats(study.trials[-1]) and not settled(study.trials[asked])
+
+
+def test_heartbeat_that_cannot_be_written_is_not_the_last(tmp_path, monkeypatch):
+    study = make(f"sqlite:///{tmp_path}/optuna.db", "loss_weights", SETTING)
+    beats = []
+
+    def record(self, trial_id, original=RDBStorage.record_heartbeat):
+        beats.append(trial_id)
+        if len(beats) == 3:
+            raise StorageInternalError("the database is away")
+        original(self, trial_id)
+
+    monkeypatch.setattr(RDBStorage, "record_heartbeat", record)
+    study.optimize(lambda trial: time.sleep(3.5) or 0.5, n_trials=1)
+    assert len(beats) >= 5  # before the trial, and a second apart

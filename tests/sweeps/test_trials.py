@@ -8,60 +8,17 @@ from dataclasses import replace
 import mlflow
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
 
 import sweeps.trial
 from entrypoints import phase2_init, phase2_paired
 from hands.tracking import FAILURE_TAG
 from hands.tracking.steps import outputs
-from sweeps.reconciliation import end_dead_runs
 from sweeps.report import report
 from sweeps.study import PRUNED_TAG, RUN_ID, next_move
 from sweeps.winner import read_winner
-from sweeps.worker import take_trials
-from tests.project import arguments, handlers_kept
-from tests.sweeps.sweeping import children, prepare, sweep_params
-
-
-@pytest.fixture
-def params(tiny_packed, logged, store, tmp_path):
-    def make(**overrides):
-        return sweep_params(tiny_packed, logged, f"sqlite:///{tmp_path}/optuna.db", **overrides)
-
-    return make
-
-
-@pytest.fixture
-def sweep_run(store):
-    with mlflow.start_run(run_name="sweep") as run:
-        yield run
-    assert not mlflow.active_run()
-
-
-@pytest.fixture(autouse=True)
-def default_signals():
-    with handlers_kept():
-        yield
-
-
-def outside_of_run(function, *arguments):
-    """Calls as a worker does: without an active run of its own."""
-    active = mlflow.active_run()
-    from mlflow.tracking.fluent import _active_run_stack
-
-    stack = _active_run_stack.get()
-    _active_run_stack.set([])
-    try:
-        function(*arguments)
-    finally:
-        assert mlflow.active_run() is None
-        _active_run_stack.set(stack)
-    assert mlflow.active_run().info.run_id == active.info.run_id
-
-
-def take(study, objective):
-    outside_of_run(take_trials, study, objective, objective.n_trials, objective.interruption)
+from tests.project import arguments
+from tests.sweeps.sweeping import children, outside_of_run, prepare, take
 
 
 def test_trials_are_nested_runs_with_parameters_and_curves(params, sweep_run, store):
@@ -70,8 +27,8 @@ def test_trials_are_nested_runs_with_parameters_and_curves(params, sweep_run, st
     runs = children(store, sweep_run.info.run_id)
     assert {name: run.info.status for name, run in runs.items()} == {"trial 0": "FINISHED", "trial 1": "FINISHED"}
     first = runs["trial 0"]
-    assert {name: first.data.params[name] for name in ("ce_weight", "dice_weight", "adv_weight")} == {
-        "ce_weight": "0.35", "dice_weight": "0.65", "adv_weight": "0.1",
+    assert {name: first.data.params[name] for name in ("ce_weight", "dice_weight", "adv_weight", "class_weights")} == {
+        "ce_weight": "0.35", "dice_weight": "0.65", "adv_weight": "0.01", "class_weights": "none",
     }  # fmt: skip
     assert first.data.params["paired_epochs"] == "3" and "storage" not in first.data.params
     curve = store.get_metric_history(first.info.run_id, "val/miou")
@@ -84,16 +41,16 @@ def test_trials_are_nested_runs_with_parameters_and_curves(params, sweep_run, st
     assert [point.step for point in store.get_metric_history(first.info.run_id, "train/loss_adv")] == [2, 3, 4]
 
 
-def test_pruned_trial_is_killed_with_a_tag_and_a_published_one_never_is(params, sweep_run, store, monkeypatch):
+def test_pruned_trial_is_killed_with_a_tag_and_known_weights_never_are(params, sweep_run, store, monkeypatch):
     class Always(optuna.pruners.BasePruner):
         def prune(self, study, trial):
             return True
 
-    study, objective = prepare(params(n_trials=2))
+    study, objective = prepare(params(n_trials=3))
     study.pruner = Always()
     take(study, objective)
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
-    pruned = children(store, sweep_run.info.run_id)["trial 1"]
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED]
+    pruned = children(store, sweep_run.info.run_id)["trial 2"]
     assert pruned.info.status == "KILLED"
     assert pruned.data.tags[PRUNED_TAG].startswith("after epoch 1 of 4: val/miou 0.")
     assert FAILURE_TAG not in pruned.data.tags
@@ -123,27 +80,6 @@ def test_pruners_cut_trials_that_lag_behind(params, sweep_run, name, monkeypatch
     assert {trial.last_step for trial in study.trials if trial.state == TrialState.PRUNED} <= {2, 3}  # epoch 1 initializes
 
 
-@pytest.mark.parametrize(
-    "error, status_reason",
-    [
-        (MemoryError("no more"), "MemoryError: no more"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
-    ],
-)
-def test_trial_that_runs_out_of_memory_fails_alone(params, sweep_run, store, monkeypatch, error, status_reason):
-    def fit(*arguments, original=sweeps.trial.fit_phase2_paired):
-        monkeypatch.setattr(sweeps.trial, "fit_phase2_paired", original)  # the first trial alone
-        raise error
-
-    monkeypatch.setattr(sweeps.trial, "fit_phase2_paired", fit)
-    study, objective = prepare(params(n_trials=2, pruner="none", paired_epochs=1))
-    take(study, objective)
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    failed = children(store, sweep_run.info.run_id)["trial 0"]
-    assert failed.info.status == "FAILED" and failed.data.tags[FAILURE_TAG] == status_reason
-    assert study.trials[0].user_attrs["reason"] == status_reason
-
-
 def test_trial_that_diverges_fails_alone(params, sweep_run, store):
     def explosive(space):
         """Makes the second trial's loss infinite."""
@@ -159,12 +95,12 @@ def test_trial_that_diverges_fails_alone(params, sweep_run, store):
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
     failed = children(store, sweep_run.info.run_id)["trial 1"]
     assert failed.info.status == "FAILED" and "became NaN or infinite in epoch 1" in failed.data.tags[FAILURE_TAG]
-    report(study, objective.space, 0)
-    assert read_winner(sweep_run.info.run_id)["ce_weight"] == 0.35
+    report(study, objective.space)
+    assert read_winner(sweep_run.info.run_id).params["ce_weight"] == 0.35
 
 
 def test_interrupted_trial_is_in_the_queue_again_and_the_next_call_goes_on(params, sweep_run, store, monkeypatch):
-    study, objective = prepare(params(n_trials=1, paired_epochs=1))
+    study, objective = prepare(params(n_trials=2, paired_epochs=1))
     objective.interruption.install()
 
     def fit(*arguments):
@@ -174,16 +110,16 @@ def test_interrupted_trial_is_in_the_queue_again_and_the_next_call_goes_on(param
         patch.setattr(sweeps.trial, "fit_phase2_init", fit)
         take(study, objective)
     assert objective.interruption.asked
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
-    assert study.trials[1].system_attrs["fixed_params"] == study.trials[0].params
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING, TrialState.WAITING]
+    assert study.trials[2].system_attrs["fixed_params"] == study.trials[0].params
     interrupted = children(store, sweep_run.info.run_id)["trial 0"]
     assert interrupted.info.status == "KILLED" and "interrupted" in interrupted.data.tags[FAILURE_TAG]
 
-    study, objective = prepare(params(n_trials=1, paired_epochs=1))
+    study, objective = prepare(params(n_trials=2, paired_epochs=1))
     take(study, objective)
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert study.trials[1].user_attrs["first"] and study.trials[1].params == study.trials[0].params
-    assert next_move(study.trials, 1) == "stop"
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert study.trials[2].user_attrs["first"] and study.trials[2].params == study.trials[0].params
+    assert next_move(study.trials, 2) == "stop"
 
 
 def test_signal_while_an_epoch_is_written_down_waits_for_that(params, sweep_run, store, monkeypatch):
@@ -208,35 +144,21 @@ def test_signal_between_trials_waits_for_the_bookkeeping(params, sweep_run):
     os.kill(os.getpid(), signal.SIGTERM)  # raises nothing here
     assert objective.interruption.asked
     take(study, objective)
-    assert [trial.state for trial in study.trials] == [TrialState.WAITING]
+    assert [trial.state for trial in study.trials] == [TrialState.WAITING, TrialState.WAITING]
 
 
 def test_continuing_stops_at_the_total(params, sweep_run):
-    for n_trials, expected in ((1, 1), (1, 1), (2, 2)):
+    for n_trials in (2, 2, 3):
         study, objective = prepare(params(n_trials=n_trials, pruner="none", init_epochs=0, paired_epochs=1))
         take(study, objective)
-        assert len(study.trials) == expected
-
-
-def test_runs_of_dead_workers_are_ended(params, sweep_run, store):
-    study, objective = prepare(params())
-    trial = study.ask()
-    tags = {"mlflow.parentRunId": sweep_run.info.run_id, "hands.trial": "0"}
-    run = store.create_run(sweep_run.info.experiment_id, run_name="trial 0", tags=tags)
-    trial.set_user_attr(RUN_ID, run.info.run_id)
-    arguments = (study, sweep_run.info.run_id, sweep_run.info.experiment_id)
-    end_dead_runs(*arguments, alive=True)
-    assert store.get_run(run.info.run_id).info.status == "RUNNING"
-    end_dead_runs(*arguments, alive=False)
-    ended = store.get_run(run.info.run_id)
-    assert ended.info.status == "FAILED" and "killed" in ended.data.tags[FAILURE_TAG]
+        assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * n_trials
 
 
 def test_report_is_readable_in_the_run(params, sweep_run, store):
     study, objective = prepare(params(n_trials=3, pruner="none", paired_epochs=2))
-    report(study, objective.space, 0)  # before the first trial has ended
+    report(study, objective.space)  # before the first trial has ended
     take(study, objective)
-    report(study, objective.space, 0)
+    report(study, objective.space)
     run_id = sweep_run.info.run_id
     names = {item.path for item in store.list_artifacts(run_id)} | {item.path for item in store.list_artifacts(run_id, "plots")}
     plots = ("optimization_history", "param_importances", "parallel_coordinate", "slice", "intermediate_values")
@@ -246,9 +168,14 @@ def test_report_is_readable_in_the_run(params, sweep_run, store):
     assert table[1].startswith(f"0,complete,{study.trials[0].value},3,") and len(table) == 4
     data = store.get_run(run_id).data
     assert data.metrics["trials/complete"] == 3 and data.metrics["epochs_trained"] == 9
-    assert data.metrics["best/miou"] == study.best_value >= study.trials[0].value  # a sweep can only win
+    known = [trial.value for trial in study.trials if "first" in trial.user_attrs]
+    assert len(known) == 2 and data.metrics["best/miou"] == study.best_value >= max(known)  # a sweep can only win
     best = read_winner(run_id)
-    assert best == objective.space.weights(study.best_trial.params)
+    trained_by = store.get_run(study.best_trial.user_attrs[RUN_ID]).data.params
+    assert {name: str(value) for name, value in best.params.items()}.items() <= trained_by.items()
+    assert best.params.items() >= objective.space.weights(study.best_trial.params).items()
+    assert best.content["digests"]["packed_dir"] == objective.packed.manifest.digest and best.size == objective.size
+    assert (best.content["trial"], best.content["value"]) == (study.best_trial.number, study.best_value)
 
 
 @pytest.mark.parametrize("space", ["loss_weights", pytest.param("class_weights", marks=pytest.mark.slow)])
