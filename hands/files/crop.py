@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hands.files.decoding import MAX_PIXELS, BrokenEntry
+from hands.parts import BACKGROUND, IGNORED
 
 Box = tuple[float, float, float, float]
 BOX_SCALE = 1.25  # the lists' boxes are enlarged so
@@ -64,18 +65,23 @@ def uncrop_labels(labels: np.ndarray, box: Box, height: int, width: int) -> np.n
 
 
 def box_around(labels: np.ndarray) -> Box | None:
-    """The square box around the non-zero pixels of (2, H, W) labels, over both hands, enlarged by 1.25 like the lists' boxes.
+    """The square box around the parts of (2, H, W) labels, over both hands, enlarged by 1.25 like the lists' boxes.
 
     Enlarged, because the discriminator compares these labels with those of listed boxes and must not tell
-    them apart by their scale. None where all labels are zero.
+    them apart by their scale. None where no pixel is a part: background and ignored ones are none.
     """
-    present = labels.any(axis=0)
+    present = shows_part(labels).any(axis=0)
     rows, columns = np.flatnonzero(present.any(axis=1)), np.flatnonzero(present.any(axis=0))
     if not rows.size:
         return None
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     side = float(BOX_SCALE * max(bottom - top, right - left))
     return float(left + right - side) / 2, float(top + bottom - side) / 2, side, side
+
+
+def shows_part(labels: np.ndarray) -> np.ndarray:
+    """Where labels are a part, neither background nor ignored: bool of their shape."""
+    return (labels != BACKGROUND) & (labels != IGNORED)
 
 
 def _nearest(coordinates: np.ndarray, length: int) -> tuple[np.ndarray, slice]:

@@ -24,7 +24,8 @@ class SubsetManifest:
     """One stored subset.
 
     count: records. listed: entries in the source list, broken ones included. channels: 2, 3 or 5.
-    class_pixels: (left, right) x 17 pixel counts over the central crops, empty where there are no labels.
+    class_pixels: (left, right) x 17 pixel counts over the central crops, ignored pixels left out; empty where there are no
+    labels.
     dropped: reason -> number of broken entries left out.
     """
 
@@ -53,6 +54,11 @@ class Manifest:
     source_digest: str
     digest: str
     subsets: dict[str, SubsetManifest]
+
+    def ignored_share(self, name: str) -> float:
+        """Share of a labelled subset's label pixels, over both hands, that are parts.IGNORED."""
+        subset = self.subsets[name]
+        return 1 - sum(map(sum, subset.class_pixels)) / max(1, len(HANDS) * self.size**2 * subset.count)
 
 
 def record_side(size: int) -> int:

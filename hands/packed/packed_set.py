@@ -31,7 +31,7 @@ from hands.packed.manifest import (
     write_manifest,
 )
 from hands.packed.mini import mini_positions
-from hands.parts import HAND_TYPES, HANDS, NUM_CLASSES
+from hands.parts import HAND_TYPES, HANDS, IGNORED, NUM_CLASSES
 
 _KEY = struct.Struct(">BI")
 _CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
@@ -278,7 +278,7 @@ class PackedWriter:
 
 
 def count_classes(labels: np.ndarray, size: int) -> np.ndarray:
-    """Pixels of each class in the central size x size of (2, P, P) labels: (2, 17) int64."""
+    """Pixels of each class in the central size x size of (2, P, P) labels, ignored ones left out: (2, 17) int64."""
     margin = (labels.shape[-1] - size) // 2
     centre = labels[:, margin : margin + size, margin : margin + size]
-    return np.stack([np.bincount(hand.ravel(), minlength=NUM_CLASSES) for hand in centre])
+    return np.stack([np.bincount(hand[hand != IGNORED], minlength=NUM_CLASSES) for hand in centre])
