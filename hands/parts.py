@@ -20,7 +20,11 @@ maps of 17 classes, never one of 33.
 they were not part of the picture. Predicted labels and pseudo-labels never hold it; what lies outside a picture is background.
 """
 
+from typing import TypeVar
+
 import numpy as np
+
+Labels = TypeVar("Labels")  # an array or a tensor
 
 BACKGROUND = 0
 IGNORED = 255
@@ -55,6 +59,12 @@ HAND_TYPES = ("left", "right", "interacting")  # position is the code stored in 
 PALM_IDS = (8, 9)
 FINGERTIP_IDS = (5, 6, 7, 12, 13)
 FINGER_IDS = tuple(sorted(set(range(1, NUM_CLASSES)) - set(PALM_IDS) - set(FINGERTIP_IDS)))
+
+
+def shows_part(labels: Labels) -> Labels:
+    """Where labels are a part, neither background nor ignored: booleans of their shape."""
+    return (labels != BACKGROUND) & (labels != IGNORED)
+
 
 # Joints of one hand as InterHand2.6M orders them: each finger from tip to base, thumb to pinky, wrist last.
 NUM_JOINTS = 21

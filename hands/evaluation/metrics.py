@@ -10,7 +10,7 @@ import torch
 from torchmetrics import Metric
 
 from hands.packed.ignored import known_pixels
-from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, IGNORED, NUM_CLASSES, NUM_PARTS
+from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_CLASSES, NUM_PARTS, shows_part
 
 MIN_PART_PIXELS = 20  # at 128x128; a part smaller than this in the ground truth of an image-hand is not judged there
 REFERENCE_SIDE = 128
@@ -47,7 +47,7 @@ def confusion_matrices(predicted: torch.Tensor, labels: torch.Tensor) -> torch.T
 
 def overlap_confusion(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Like confusion_matrices summed over the batch, only over pixels where both ground-truth hands are: (2, 17, 17)."""
-    present = (labels > 0) & (labels != IGNORED)
+    present = shows_part(labels)
     both = present[:, 0] & present[:, 1]
     hand = torch.arange(len(HANDS), dtype=torch.int32, device=labels.device).view(len(HANDS), 1)
     truth = labels.transpose(0, 1)[:, both]

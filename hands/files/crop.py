@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hands.files.decoding import MAX_PIXELS, BrokenEntry
-from hands.parts import BACKGROUND, IGNORED
+from hands.parts import shows_part
 
 Box = tuple[float, float, float, float]
 BOX_SCALE = 1.25  # the lists' boxes are enlarged so
@@ -77,11 +77,6 @@ def box_around(labels: np.ndarray) -> Box | None:
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     side = float(BOX_SCALE * max(bottom - top, right - left))
     return float(left + right - side) / 2, float(top + bottom - side) / 2, side, side
-
-
-def shows_part(labels: np.ndarray) -> np.ndarray:
-    """Where labels are a part, neither background nor ignored: bool of their shape."""
-    return (labels != BACKGROUND) & (labels != IGNORED)
 
 
 def _nearest(coordinates: np.ndarray, length: int) -> tuple[np.ndarray, slice]:

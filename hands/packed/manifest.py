@@ -9,7 +9,7 @@ from typing import NoReturn
 from hands.errors import InvalidInput
 from hands.parts import HANDS, NUM_CLASSES
 
-VERSION = 1
+VERSION = 2
 FILE_NAME = "manifest.json"
 SIZE_STEP = 16
 MAX_SIZE = 1024
@@ -27,6 +27,8 @@ class SubsetManifest:
     class_pixels: (left, right) x 17 pixel counts over the central crops, ignored pixels left out; empty where there are no
     labels.
     dropped: reason -> number of broken entries left out.
+    colour_pictures: labelled pictures that are not grey and show a part; red_above_blue: how many of them have more red than
+    blue there (hands/packed/skin.py).
     """
 
     count: int
@@ -34,6 +36,8 @@ class SubsetManifest:
     channels: int
     class_pixels: tuple[tuple[int, ...], ...]
     dropped: dict[str, int]
+    colour_pictures: int
+    red_above_blue: int
 
 
 @dataclass(frozen=True)
@@ -141,9 +145,13 @@ class _Checker:
             channels=channels,
             class_pixels=self._class_pixels(content["class_pixels"], f"{name}.class_pixels", labelled=channels != 3),
             dropped=dropped,
+            colour_pictures=self._count(content["colour_pictures"], f"{name}.colour_pictures"),
+            red_above_blue=self._count(content["red_above_blue"], f"{name}.red_above_blue"),
         )
         if subset.count + sum(dropped.values()) != subset.listed:
             self._fail(f"{name} lists {subset.listed} entries, which is not its records and dropped entries together")
+        if not subset.red_above_blue <= subset.colour_pictures <= subset.count:
+            self._fail(f"{name} counts more pictures of a kind than it holds")
         return subset
 
     def _class_pixels(self, content: object, field: str, labelled: bool) -> tuple[tuple[int, ...], ...]:

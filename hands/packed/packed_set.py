@@ -31,6 +31,7 @@ from hands.packed.manifest import (
     write_manifest,
 )
 from hands.packed.mini import mini_positions
+from hands.packed.skin import red_above_blue
 from hands.parts import HAND_TYPES, HANDS, IGNORED, NUM_CLASSES
 
 _KEY = struct.Struct(">BI")
@@ -207,6 +208,7 @@ class PackedWriter:
         self._hashes = {name: hashlib.sha256() for name in channels}
         self._counts = dict.fromkeys(channels, 0)
         self._class_pixels = {name: np.zeros((len(HANDS), NUM_CLASSES), np.int64) for name in channels}
+        self._red_above_blue: dict[str, list[bool]] = {name: [] for name in channels}
 
     def _new_index(self, name: str):
         return (self._folder / "index" / f"{name}.tsv").open("w", encoding="utf-8", newline="\n")
@@ -228,6 +230,8 @@ class PackedWriter:
         self._counts[name] += 1
         if shape[0] != 3:
             self._class_pixels[name] += count_classes(record[-2:], self._size)
+        if shape[0] == 5 and (red := red_above_blue(record, self._size)) is not None:
+            self._red_above_blue[name].append(red)
 
     def finish(
         self, channel_order: str, source_digest: str, listed: dict[str, int], dropped: dict[str, dict[str, int]]
@@ -254,6 +258,8 @@ class PackedWriter:
                     channels=channels,
                     class_pixels=() if channels == 3 else tuple(map(tuple, self._class_pixels[name].tolist())),
                     dropped=dict(sorted(dropped[name].items())),
+                    colour_pictures=len(self._red_above_blue[name]),
+                    red_above_blue=sum(self._red_above_blue[name]),
                 )
                 for name, channels in self._channels.items()
             },

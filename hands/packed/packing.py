@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hands.files.crop import box_around, crop_image, crop_labels, shows_part
+from hands.files.crop import box_around, crop_image, crop_labels
 from hands.files.decoding import BrokenEntry
 from hands.packed.manifest import record_side
+from hands.parts import shows_part
 from hands.raw.entries import Entry
 from hands.raw.pictures import RawPictures
 

@@ -31,6 +31,7 @@ GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that a
 PROCESS_TAG, RESUMES_TAG = "hands.process", "hands.resumes"
 ENTRY_POINT_TAG = "hands.entry_point"
 FAILURE_TAG = "hands.failure"
+WARNING_TAG = "hands.warning"
 OUTPUT_TAG = "hands.output."
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
