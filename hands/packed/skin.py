@@ -1,6 +1,6 @@
 """Whether a packed set's red and blue are swapped: skin has more red than blue, whatever its tone and the light.
 
-Of 1,170 colour pictures of `synthesize` (2026-11-25, level 1) and 224 (levels 1 to 3, four seeds each) every one had, by 27
+Of 1,170 colour pictures of `synthesize` (2026-11-25, level 1) and 225 (levels 1 to 3, four seeds each) every one had, by 27
 of 255 or more on average under its labels; swapped, none has.
 """
 
@@ -34,7 +34,7 @@ def swapped_channels(manifest: Manifest) -> str | None:
         return None
     other = "rgb" if manifest.channel_order == "bgr" else "bgr"
     return (
-        f"only {red} of {colour} colour pictures have more red than blue under the hands' labels, as skin has: red and blue seem"
-        f" to be swapped. They were read with channel_order={manifest.channel_order}; pack the set again with"
+        f"only {red} of {colour} colour pictures have more red than blue under the hands' labels, as skin has: red and blue"
+        f" seem to be swapped. They were read with channel_order={manifest.channel_order}; pack the set again with"
         f" channel_order={other}."
     )
