@@ -12,6 +12,7 @@ from entrypoints.launch.parameters import entry_point
 @entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "workers")
 def main(params: SimpleNamespace) -> None:
     """Checks a dataset, decodes and crops it once, and packs it for training."""
+    import warnings
     from pathlib import Path
 
     import mlflow
@@ -21,6 +22,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.method.class_weights import class_weight_table
     from hands.packed.packed_set import PackedSet
     from hands.packed.prepare import PackConfig, pack
+    from hands.packed.skin import swapped_channels
     from hands.pictures.previews import packed_preview
     from hands.processes.processors import allowed_processors
     from hands.raw.layout import RawDataset
@@ -42,9 +44,16 @@ def main(params: SimpleNamespace) -> None:
         for name, subset in manifest.subsets.items():
             mlflow.log_metrics({f"records/{name}": subset.count, f"dropped/{name}": sum(subset.dropped.values())})
             mlflow.log_metrics({f"dropped/{name}/{reason}": count for reason, count in subset.dropped.items()})
+            if subset.channels != 3:
+                mlflow.log_metric(f"ignored/{name}", manifest.ignored_share(name))
+            if subset.colour_pictures:
+                mlflow.log_metric(f"red_above_blue/{name}", subset.red_above_blue / subset.colour_pictures)
             if subset.count:
                 mlflow.log_image(packed_preview(packed.subset(name)), artifact_file=f"preview_{name}.png")
             tracking.log_coverage(name, coverage(packed.subset(name)))
+        if swapped := swapped_channels(manifest):
+            warnings.warn(swapped, stacklevel=1)
+            mlflow.set_tag(tracking.WARNING_TAG, swapped)
         tracking.log_dataset(packed, "prepared")
         tracking.log_output_folder("packed_dir", params.out_dir, manifest.digest)
         log_step_key("prepare", vars(params), known)

@@ -8,18 +8,26 @@ Sizes stand as comments at line ends: N images, S picture side in pixels, P side
 name        shape              dtype    meaning
 =========== ================== ======== ====================================================
 images      (N, 3, S, S)       float32  RGB in [0, 1]
-labels      (N, 2, S, S)       int64    part ids 0..16; hand 0 is the left, hand 1 the right
+labels      (N, 2, S, S)       int64    part ids 0..16, or 255; hand 0 is the left, hand 1 the right
 logits      (N, 34, S, S)      float    channels 0..16 left hand, 17..33 right hand
 records     (N, C, P, P)       uint8    packed: 3 RGB channels, then left and right labels
 =========== ================== ======== ====================================================
 
 The two hands are labelled independently: a pixel may belong to both (amodal), so there are two label
 maps of 17 classes, never one of 33.
+
+255 (IGNORED) in a given label map says that this hand's part there is unknown: losses and scores leave such pixels out, as if
+they were not part of the picture. Predicted labels and pseudo-labels never hold it; what lies outside a picture is background.
 """
+
+from typing import TypeVar
 
 import numpy as np
 
+Labels = TypeVar("Labels")  # an array or a tensor
+
 BACKGROUND = 0
+IGNORED = 255
 PART_NAMES = (
     "background",
     "ring proximal",
@@ -51,6 +59,12 @@ HAND_TYPES = ("left", "right", "interacting")  # position is the code stored in 
 PALM_IDS = (8, 9)
 FINGERTIP_IDS = (5, 6, 7, 12, 13)
 FINGER_IDS = tuple(sorted(set(range(1, NUM_CLASSES)) - set(PALM_IDS) - set(FINGERTIP_IDS)))
+
+
+def shows_part(labels: Labels) -> Labels:
+    """Where labels are a part, neither background nor ignored: booleans of their shape."""
+    return (labels != BACKGROUND) & (labels != IGNORED)
+
 
 # Joints of one hand as InterHand2.6M orders them: each finger from tip to base, thumb to pinky, wrist last.
 NUM_JOINTS = 21

@@ -1,4 +1,7 @@
-"""Mean intersection over union of amodal hand parts, from confusion matrices counted on the device."""
+"""Mean intersection over union of amodal hand parts, from confusion matrices counted on the device.
+
+Pixels whose ground truth is IGNORED are counted nowhere.
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +9,8 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
-from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_CLASSES, NUM_PARTS
+from hands.packed.ignored import known_pixels
+from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_CLASSES, NUM_PARTS, shows_part
 
 MIN_PART_PIXELS = 20  # at 128x128; a part smaller than this in the ground truth of an image-hand is not judged there
 REFERENCE_SIDE = 128
@@ -21,25 +25,29 @@ def confusion_matrices(predicted: torch.Tensor, labels: torch.Tensor) -> torch.T
     """Counts pixels by image, hand, ground-truth class and predicted class.
 
     Args:
-        predicted, labels: (N, 2, S, S) integer, 0..16.
+        predicted, labels: (N, 2, S, S) integer, 0..16; labels may be IGNORED.
 
     Returns:
         (N, 2, 17, 17) int64.
     """
     n = labels.shape[0]
-    cells = NUM_CLASSES * NUM_CLASSES
+    rows = NUM_CLASSES + 1  # ignored pixels fall into one more, which is dropped
+    cells = rows * NUM_CLASSES
     image_hand = torch.arange(n * len(HANDS), dtype=torch.int32, device=labels.device).view(n, len(HANDS), 1, 1)
-    index = labels.to(torch.int32, copy=True)  # 578 n cells; with int64 it takes more than twice as long
+    index = labels.to(torch.int32, copy=True)  # 612 n cells; with int64 it takes more than twice as long
+    known = known_pixels(labels)
+    if known is not None:
+        index.masked_fill_(~known, NUM_CLASSES)
     index *= NUM_CLASSES
     index += predicted
     index += image_hand * cells
     counts = torch.bincount(index.flatten(), minlength=n * len(HANDS) * cells)
-    return counts.view(n, len(HANDS), NUM_CLASSES, NUM_CLASSES)
+    return counts.view(n, len(HANDS), rows, NUM_CLASSES)[:, :, :NUM_CLASSES]
 
 
 def overlap_confusion(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Like confusion_matrices summed over the batch, only over pixels where both ground-truth hands are: (2, 17, 17)."""
-    present = labels > 0
+    present = shows_part(labels)
     both = present[:, 0] & present[:, 1]
     hand = torch.arange(len(HANDS), dtype=torch.int32, device=labels.device).view(len(HANDS), 1)
     truth = labels.transpose(0, 1)[:, both]
@@ -70,8 +78,11 @@ def image_hand_miou(confusions: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def paints_absent_hand(confusions: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 2) booleans: the hand is absent from the ground truth; and it is painted all the same (too many pixels)."""
-    absent = confusions[..., 1:, :].sum((-2, -1)) == 0
+    """(N, 2) booleans: the hand is absent from the ground truth; and it is painted all the same (too many pixels).
+
+    A hand that is ignored anywhere may be there: only pictures that are known to the last pixel tell that one is absent.
+    """
+    absent = confusions[..., 0, :].sum(-1) == size * size
     painted = confusions[..., :, 1:].sum((-2, -1)) > min_part_pixels(size)
     return absent, absent & painted
 

@@ -1,10 +1,13 @@
 """The crop: a box of a picture warped to a square, and back.
 
-Convention: pixel (column c, row r) covers c..c+1 by r..r+1 and its colour stands at its centre (c + 0.5, r + 0.5). A box
-x, y, w, h is in these coordinates. Pixel j of a crop has its centre at x + (j + 0.5) * w / size, and likewise down.
+Convention: coordinates are pixel indices, as projected joints, boxes and `cv2.warpAffine` have them: pixel (column c, row r)
+has its centre at (c, r). Pixel j of a crop of a box x, y, w, h lies at x + j * w / size, and likewise down. So do the crops of
+InterHand2.6M's own loader and of those made after it, which warp the box's middle to size / 2: predictions can be scored on
+their masks, and theirs on ours.
 
 Images: bilinear where the box is enlarged; where it is shrunk by a factor s > 1 the same triangle filter s times as wide,
-so that every source pixel counts and nothing aliases (a 300 pixel box at 64 pixels would). Labels: the pixel under the centre.
+so that every source pixel counts and nothing aliases (a 300 pixel box at 64 pixels would). Labels: the nearest pixel, of two
+the one with the higher index, as `cv2.warpAffine` of OpenCV 4 rounds (that of OpenCV 5 takes either in such a case).
 Outside the picture both are zero.
 """
 
@@ -14,9 +17,11 @@ import numpy as np
 from PIL import Image
 
 from hands.files.decoding import MAX_PIXELS, BrokenEntry
+from hands.parts import shows_part
 
 Box = tuple[float, float, float, float]
 BOX_SCALE = 1.25  # the lists' boxes are enlarged so
+_FRACTION_BITS = 10  # OpenCV rounds coordinates to 1 / 1024 of a pixel before it takes the nearest one
 
 
 def crop_image(image: np.ndarray, box: Box, size: int, margin: int) -> np.ndarray:
@@ -28,7 +33,8 @@ def crop_image(image: np.ndarray, box: Box, size: int, margin: int) -> np.ndarra
     x, y, w, h = box
     _check_overlap(box, image.shape[0], image.shape[1])
     side = size + 2 * margin
-    left, top = x - margin * w / size, y - margin * h / size
+    # Pillow counts from the edge of the first pixel, half a pixel before its centre
+    left, top = x + 0.5 - (margin + 0.5) * w / size, y + 0.5 - (margin + 0.5) * h / size
     width, height = side * w / size, side * h / size
     reach_x, reach_y = max(1.0, w / size), max(1.0, h / size)  # of the filter around a centre
     canvas, x0, y0 = _cut(
@@ -44,43 +50,46 @@ def crop_labels(labels: np.ndarray, box: Box, size: int, margin: int) -> np.ndar
     """Crop (2, H, W) uint8 labels: (2, P, P) uint8, as crop_image does with the image."""
     x, y, w, h = box
     side = size + 2 * margin
-    steps = np.arange(-margin, size + margin) + 0.5
-    rows, inside_rows = _nearest(y + steps * (h / size), labels.shape[1])
-    columns, inside_columns = _nearest(x + steps * (w / size), labels.shape[2])
+    steps = np.arange(-margin, size + margin)
+    rows, inside_rows = _nearest(y, steps * (h / size), labels.shape[1])
+    columns, inside_columns = _nearest(x, steps * (w / size), labels.shape[2])
     cropped = np.zeros((labels.shape[0], side, side), np.uint8)
     cropped[:, inside_rows, inside_columns] = labels[:, rows][:, :, columns]
     return cropped
 
 
 def uncrop_labels(labels: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
-    """Put (2, S, S) uint8 labels of a crop of `box` back into the picture: (2, height, width) uint8, zero outside the box."""
+    """Put (2, S, S) uint8 labels of a crop of `box` back into the picture: (2, height, width) uint8, of each pixel what the
+    crop's nearest one says, zero outside the crop."""
     x, y, w, h = box
     size = labels.shape[-1]
-    rows, inside_rows = _nearest((np.arange(height) + 0.5 - y) * (size / h), size)
-    columns, inside_columns = _nearest((np.arange(width) + 0.5 - x) * (size / w), size)
+    rows, inside_rows = _nearest(-y * (size / h), np.arange(height) * (size / h), size)
+    columns, inside_columns = _nearest(-x * (size / w), np.arange(width) * (size / w), size)
     whole = np.zeros((labels.shape[0], height, width), np.uint8)
     whole[:, inside_rows, inside_columns] = labels[:, rows][:, :, columns]
     return whole
 
 
 def box_around(labels: np.ndarray) -> Box | None:
-    """The square box around the non-zero pixels of (2, H, W) labels, over both hands, enlarged by 1.25 like the lists' boxes.
+    """The square box around the parts of (2, H, W) labels, over both hands, enlarged by 1.25 like the lists' boxes.
 
     Enlarged, because the discriminator compares these labels with those of listed boxes and must not tell
-    them apart by their scale. None where all labels are zero.
+    them apart by their scale. None where no pixel is a part: background and ignored ones are none.
     """
-    present = labels.any(axis=0)
+    present = shows_part(labels).any(axis=0)
     rows, columns = np.flatnonzero(present.any(axis=1)), np.flatnonzero(present.any(axis=0))
     if not rows.size:
         return None
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    side = float(BOX_SCALE * max(bottom - top, right - left))
+    top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+    side = float(BOX_SCALE * max(bottom - top + 1, right - left + 1))
     return float(left + right - side) / 2, float(top + bottom - side) / 2, side, side
 
 
-def _nearest(coordinates: np.ndarray, length: int) -> tuple[np.ndarray, slice]:
-    """Indices of the pixels under ascending `coordinates`, as far as they lie in 0..length, and which these are."""
-    indices = np.floor(coordinates).astype(np.int64)
+def _nearest(start: float, offsets: np.ndarray, length: int) -> tuple[np.ndarray, slice]:
+    """Indices of the pixels nearest to start + offsets, which ascend, as far as 0..length - 1 holds them, and which these are."""
+    one = 1 << _FRACTION_BITS
+    fixed = np.rint(one * start).astype(np.int64) + np.rint(one * offsets).astype(np.int64)
+    indices = (fixed + one // 2) >> _FRACTION_BITS
     first, last = np.searchsorted(indices, (0, length))
     return indices[first:last], slice(int(first), int(last))
 

@@ -2,6 +2,8 @@
 
 All take logits (N, 34, S, S) and labels (N, 2, S, S) as `hands.parts` defines them and return a scalar. Pixels are
 laid out as rows of 17 logits, which is how channels_last networks write them: no one-hot targets, no copy.
+
+Pixels whose label is IGNORED are left out of every sum over pixels: they change no loss and get no gradient.
 """
 
 import math
@@ -13,13 +15,15 @@ from torch import nn
 
 from hands.errors import InvalidInput
 from hands.networks.logits import at_least_float32, hand_rows
-from hands.parts import HANDS, NUM_CHANNELS, NUM_CLASSES
+from hands.packed.ignored import known_pixels
+from hands.parts import BACKGROUND, HANDS, NUM_CHANNELS, NUM_CLASSES
 
 SMOOTH = 1.0  # pixels added to numerator and denominator of Dice and Jaccard: an empty class that stays empty costs nothing
 
 
-def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits as rows (N*S*S, 2, 17) in float32 or better and targets (N*S*S, 2).
+def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Logits as rows (N*S*S, 2, 17) in float32 or better, targets (N*S*S, 2) of 0..16, and known_pixels of the targets, which
+    are background elsewhere.
 
     Raises:
         ValueError: shapes that are not those of the tensor contract.
@@ -32,7 +36,11 @@ def pixel_rows(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor
             f"got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}; "
             f"expected (N, {NUM_CHANNELS}, S, S) and (N, {len(HANDS)}, S, S)"
         )
-    return at_least_float32(hand_rows(logits).flatten(0, 2)), labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
+    targets = labels.permute(0, 2, 3, 1).reshape(-1, len(HANDS))
+    known = known_pixels(targets)
+    if known is not None:
+        targets = targets.masked_fill(~known, BACKGROUND)
+    return at_least_float32(hand_rows(logits).flatten(0, 2)), targets, known
 
 
 def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -42,7 +50,7 @@ def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torc
 
     Args:
         logits: (N, 34, S, S).
-        labels: (N, 2, S, S) int64, 0..16.
+        labels: (N, 2, S, S) int64, 0..16 or IGNORED.
         weights: (17,) class weights >= 0.
 
     Example:
@@ -50,13 +58,17 @@ def cross_entropy_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torc
         >>> round(cross_entropy_loss(logits, labels, torch.ones(17)).item(), 4)  # 2 log 17
         5.6664
     """
-    rows, targets = pixel_rows(logits, labels)
-    return _cross_entropy(rows.log_softmax(dim=2), targets, weights)
+    rows, targets, known = pixel_rows(logits, labels)
+    return _cross_entropy(rows.log_softmax(dim=2), targets, known, weights)
 
 
-def _cross_entropy(log_probabilities: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Of rows (N*S*S, 2, 17) and targets (N*S*S, 2)."""
+def _cross_entropy(
+    log_probabilities: torch.Tensor, targets: torch.Tensor, known: torch.Tensor | None, weights: torch.Tensor
+) -> torch.Tensor:
+    """Of rows (N*S*S, 2, 17), targets and known pixels (N*S*S, 2)."""
     pixel_weights = weights.to(log_probabilities.dtype)[targets]
+    if known is not None:
+        pixel_weights = pixel_weights * known
     on_target = log_probabilities.gather(2, targets.unsqueeze(2)).squeeze(2)
     weight_sums = pixel_weights.sum(0).clamp(min=torch.finfo(torch.float32).tiny)
     return -((pixel_weights * on_target).sum(0) / weight_sums).sum()
@@ -74,7 +86,7 @@ def dice_loss(logits: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch
 
     Args:
         logits: (N, 34, S, S).
-        labels: (N, 2, S, S) int64, 0..16.
+        labels: (N, 2, S, S) int64, 0..16 or IGNORED.
         alpha: exponent >= 0.
 
     Example:
@@ -84,15 +96,15 @@ def dice_loss(logits: torch.Tensor, labels: torch.Tensor, alpha: float) -> torch
         >>> round(dice_loss(logits, labels, alpha=0.0).item(), 4)
         0.0
     """
-    rows, targets = pixel_rows(logits, labels)
-    return _dice(rows.softmax(dim=2), targets, alpha)
+    rows, targets, known = pixel_rows(logits, labels)
+    return _dice(rows.softmax(dim=2), targets, known, alpha)
 
 
-def _dice(probabilities: torch.Tensor, targets: torch.Tensor, alpha: float) -> torch.Tensor:
+def _dice(probabilities: torch.Tensor, targets: torch.Tensor, known: torch.Tensor | None, alpha: float) -> torch.Tensor:
     if alpha > 0:
         doubt = (1 - probabilities).clamp(min=torch.finfo(probabilities.dtype).eps)  # 0 ** alpha has no finite gradient
         probabilities = doubt**alpha * probabilities
-    intersection, predicted, actual = _class_sums(probabilities, targets)
+    intersection, predicted, actual = _class_sums(probabilities, targets, known)
     dice = (2 * intersection + SMOOTH) / (predicted + actual + SMOOTH)
     return (1 - dice).mean(dim=1).sum()
 
@@ -102,30 +114,48 @@ def jaccard_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     .. math:: \sum_h \frac{1}{17} \sum_c 1 - \frac{\sum_i p y + 1}{\sum_i p + \sum_i y - \sum_i p y + 1}
     """
-    rows, targets = pixel_rows(logits, labels)
-    return _jaccard(rows.softmax(dim=2), targets)
+    rows, targets, known = pixel_rows(logits, labels)
+    return _jaccard(rows.softmax(dim=2), targets, known)
 
 
-def _jaccard(probabilities: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    intersection, predicted, actual = _class_sums(probabilities, targets)
+def _jaccard(probabilities: torch.Tensor, targets: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:
+    intersection, predicted, actual = _class_sums(probabilities, targets, known)
     jaccard = (intersection + SMOOTH) / (predicted + actual - intersection + SMOOTH)
     return (1 - jaccard).mean(dim=1).sum()
 
 
-def _class_sums(scores: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Per hand and class (2, 17): sum of scores on the class's own pixels, sum of scores, number of its pixels."""
-    hand_offsets = torch.arange(len(HANDS), device=targets.device) * NUM_CLASSES
-    flat = (targets + hand_offsets).reshape(-1)
+def _class_sums(
+    scores: torch.Tensor, targets: torch.Tensor, known: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Per hand and class (2, 17), over known pixels: sum of scores on the class's own pixels, sum of scores, number of its
+    pixels."""
+    bins = targets + torch.arange(len(HANDS), device=targets.device) * NUM_CLASSES
+    if known is not None:
+        scores = scores * known.unsqueeze(2)
+        bins = bins.masked_fill(~known, NUM_CHANNELS)  # one more, which is dropped
+    flat = bins.reshape(-1)
     on_target = scores.gather(2, targets.unsqueeze(2)).reshape(-1)
-    intersection = scores.new_zeros(NUM_CHANNELS).index_add(0, flat, on_target)
-    actual = torch.bincount(flat, minlength=NUM_CHANNELS).to(scores.dtype)
+    intersection = scores.new_zeros(NUM_CHANNELS + 1).index_add(0, flat, on_target)[:NUM_CHANNELS]
+    actual = torch.bincount(flat, minlength=NUM_CHANNELS + 1)[:NUM_CHANNELS].to(scores.dtype)
     shape = (len(HANDS), NUM_CLASSES)
     return intersection.view(shape), scores.sum(dim=0), actual.view(shape)
 
 
 def one_hot_labels(labels: torch.Tensor) -> torch.Tensor:
-    """Labels (N, 2, S, S) as the one-hot map (N, 34, S, S) float32, channels_last, that D judges."""
-    return _as_map(_one_hot_rows(labels.permute(0, 2, 3, 1).unsqueeze(4), torch.float32))
+    """Labels (N, 2, S, S) as the one-hot map (N, 34, S, S) float32, channels_last, that D judges; ignored pixels are of no
+    class, zeros."""
+    indices = labels.permute(0, 2, 3, 1).unsqueeze(4)
+    known = known_pixels(indices)
+    if known is None:
+        return _as_map(_one_hot_rows(indices, torch.float32))
+    return _as_map(_one_hot_rows(indices.masked_fill(~known, BACKGROUND), torch.float32) * known)
+
+
+def without_ignored(maps: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """A network's maps (N, 34, S, S) with zeros where the labels (N, 2, S, S) of their pictures are ignored: as one_hot_labels
+    has them, so that D cannot tell real from fake by where labels are unknown."""
+    known = known_pixels(labels)
+    return maps if known is None else _as_map(hand_rows(maps) * known.permute(0, 2, 3, 1).unsqueeze(4))
 
 
 def straight_through_one_hot(logits: torch.Tensor) -> torch.Tensor:
@@ -211,13 +241,13 @@ class SegmentationLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """`loss_total` and its terms, each a scalar; the second term is called loss_dice whatever it is."""
-        rows, targets = pixel_rows(logits, labels)
+        rows, targets, known = pixel_rows(logits, labels)
         log_probabilities = rows.log_softmax(dim=2)  # once for both terms
-        loss_ce = _cross_entropy(log_probabilities, targets, self.class_weights)
+        loss_ce = _cross_entropy(log_probabilities, targets, known, self.class_weights)
         if self.second == "dice":
-            loss_dice = _dice(log_probabilities.exp(), targets, self.dice_alpha)
+            loss_dice = _dice(log_probabilities.exp(), targets, known, self.dice_alpha)
         elif self.second == "jaccard":
-            loss_dice = _jaccard(log_probabilities.exp(), targets)
+            loss_dice = _jaccard(log_probabilities.exp(), targets, known)
         else:
             loss_dice = loss_ce
         return {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from lightning.fabric import Fabric
 
-from hands.method.losses import ADV_INPUTS, cross_entropy_loss, discriminator_loss, one_hot_labels
+from hands.method.losses import ADV_INPUTS, cross_entropy_loss, discriminator_loss, one_hot_labels, without_ignored
 from hands.networks.discriminator import Discriminator
 from hands.networks.hands_network import HandsNetwork
 from hands.packed.augment import augment
@@ -61,9 +61,10 @@ class Phase1Step:
         self.g1.update(loss_ce)
 
         # 2. D learns on real and fake labels
+        fake = without_ignored(self.d_input(logits.detach()), labels)
         if len(batches) > 1:
             labels = with_unpaired(labels, augment(batches[1], self.size, generator, self.shard)[1])
-        losses_d = update_discriminator(self.d, one_hot_labels(labels), self.d_input(logits.detach()))
+        losses_d = update_discriminator(self.d, one_hot_labels(labels), fake)
         return {"loss_ce": loss_ce, "loss_total": loss_ce, **losses_d}
 
 

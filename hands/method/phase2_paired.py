@@ -7,7 +7,7 @@ import torch
 from lightning.fabric import Fabric
 
 from hands.errors import InvalidInput
-from hands.method.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels
+from hands.method.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels, without_ignored
 from hands.method.phase1 import discriminator_accuracy, masks_stream, update_discriminator, with_unpaired
 from hands.networks.discriminator import Discriminator
 from hands.networks.hands_network import HandsNetwork
@@ -71,7 +71,7 @@ class Phase2PairedStep:
 
         # 1. G2 learns on pairs and from D
         logits = self.g2.forward(images)
-        fake = self.d_input(logits)
+        fake = without_ignored(self.d_input(logits), labels)
         losses = self.loss(logits, labels)
         self.d.eval().requires_grad_(False)
         with fabric.autocast():

@@ -10,7 +10,7 @@ from hands.errors import InvalidInput
 from hands.parts import HANDS, NUM_CLASSES
 from hands.raw.provenance import Sources, checked_sources
 
-VERSION = 2
+VERSION = 2  # 1 took crops' pixels from their centres' places (hands/files/crop.py); mixed, scores would suffer unnoticed
 FILE_NAME = "manifest.json"
 SIZE_STEP = 16
 MAX_SIZE = 1024
@@ -25,8 +25,11 @@ class SubsetManifest:
     """One stored subset.
 
     count: records. listed: entries in the source list, left out ones included. channels: 2, 3 or 5.
-    class_pixels: (left, right) x 17 pixel counts over the central crops, empty where there are no labels.
+    class_pixels: (left, right) x 17 pixel counts over the central crops, ignored pixels left out; empty where there are no
+    labels.
     dropped: reason -> number of entries left out: broken ones, repeated ones, those of another split.
+    colour_pictures: labelled pictures that are not grey and show a part; red_above_blue: how many of them have more red than
+    blue there (hands/packed/skin.py).
     """
 
     count: int
@@ -34,6 +37,8 @@ class SubsetManifest:
     channels: int
     class_pixels: tuple[tuple[int, ...], ...]
     dropped: dict[str, int]
+    colour_pictures: int
+    red_above_blue: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class Manifest:
     sources: Sources
     digest: str
     subsets: dict[str, SubsetManifest]
+
+    def ignored_share(self, name: str) -> float:
+        """Share of a labelled subset's label pixels, over both hands, that are parts.IGNORED."""
+        subset = self.subsets[name]
+        return 1 - sum(map(sum, subset.class_pixels)) / max(1, len(HANDS) * self.size**2 * subset.count)
 
 
 def record_side(size: int) -> int:
@@ -104,7 +114,7 @@ class _Checker:
         content = self._object(content, "the manifest", Manifest)
         version = self._count(content["version"], "version")
         if version != VERSION:
-            self._fail(f"version is {version}, this code reads version {VERSION}")
+            self._fail(f"version is {version}, this code reads version {VERSION}, whose crops lie on another pixel grid")
         size = self._count(content["size"], "size")
         side = record_side(size)
         if (content["side"], content["margin"]) != (side, (side - size) // 2):
@@ -145,9 +155,13 @@ class _Checker:
             channels=channels,
             class_pixels=self._class_pixels(content["class_pixels"], f"{name}.class_pixels", labelled=channels != 3),
             dropped=dropped,
+            colour_pictures=self._count(content["colour_pictures"], f"{name}.colour_pictures"),
+            red_above_blue=self._count(content["red_above_blue"], f"{name}.red_above_blue"),
         )
         if subset.count + sum(dropped.values()) != subset.listed:
             self._fail(f"{name} lists {subset.listed} entries, which is not its records and dropped entries together")
+        if not subset.red_above_blue <= subset.colour_pictures <= subset.count:
+            self._fail(f"{name} counts more pictures of a kind than it holds")
         return subset
 
     def _class_pixels(self, content: object, field: str, labelled: bool) -> tuple[tuple[int, ...], ...]:

@@ -32,7 +32,8 @@ from hands.packed.manifest import (
     write_manifest,
 )
 from hands.packed.mini import mini_positions
-from hands.parts import HANDS, NUM_CLASSES
+from hands.packed.skin import red_above_blue
+from hands.parts import HANDS, IGNORED, NUM_CLASSES
 from hands.raw.provenance import UNKNOWN, Sources
 
 _KEY = struct.Struct(">BI")
@@ -212,6 +213,7 @@ class PackedWriter:
         self._hashes = {name: hashlib.sha256() for name in channels}
         self._counts = dict.fromkeys(channels, 0)
         self._class_pixels = {name: np.zeros((len(HANDS), NUM_CLASSES), np.int64) for name in channels}
+        self._red_above_blue: dict[str, list[bool]] = {name: [] for name in channels}
 
     def _new_index(self, name: str):
         return (self._folder / "index" / f"{name}.tsv").open("w", encoding="utf-8", newline="\n")
@@ -235,6 +237,8 @@ class PackedWriter:
                 overlap_pixels=count_overlap(record[-2:], self._size),
                 absent=tuple((counts[:, 0] == self._size**2).tolist()),
             )
+        if shape[0] == 5 and (red := red_above_blue(record, self._size)) is not None:
+            self._red_above_blue[name].append(red)
         line = index_line(position, hand_type, path, content.ravel(), facts)
         self._records.put(_KEY.pack(_CODES[name], self._counts[name]), content.tobytes())
         self._indexes[name].write(line)
@@ -272,6 +276,8 @@ class PackedWriter:
                     channels=channels,
                     class_pixels=() if channels == 3 else tuple(map(tuple, self._class_pixels[name].tolist())),
                     dropped=dict(sorted(dropped[name].items())),
+                    colour_pictures=len(self._red_above_blue[name]),
+                    red_above_blue=sum(self._red_above_blue[name]),
                 )
                 for name, channels in self._channels.items()
             },
@@ -296,8 +302,8 @@ class PackedWriter:
 
 
 def count_classes(labels: np.ndarray, size: int) -> np.ndarray:
-    """Pixels of each class in the central size x size of (2, P, P) labels: (2, 17) int64."""
-    return np.stack([np.bincount(hand.ravel(), minlength=NUM_CLASSES) for hand in _central(labels, size)])
+    """Pixels of each class in the central size x size of (2, P, P) labels, ignored ones left out: (2, 17) int64."""
+    return np.stack([np.bincount(hand[hand != IGNORED], minlength=NUM_CLASSES) for hand in _central(labels, size)])
 
 
 def count_overlap(labels: np.ndarray, size: int) -> int:

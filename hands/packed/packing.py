@@ -1,6 +1,6 @@
 """What a worker of `prepare` does: entries of the raw layout to records. Free of torch, so that workers start quickly.
 
-Unpaired masks have no box of their own: they are cropped to the square around their non-zero pixels, enlarged by 1.25
+Unpaired masks have no box of their own: they are cropped to the square around their parts, enlarged by 1.25
 (hands/files/crop.py says why).
 """
 
@@ -12,6 +12,7 @@ from hands.files.crop import box_around, crop_image, crop_labels
 from hands.files.decoding import BrokenEntry
 from hands.packed.disjoint import LeftOut, picture_digest
 from hands.packed.manifest import record_side
+from hands.parts import shows_part
 from hands.raw.entries import Entry
 from hands.raw.pictures import RawPictures
 
@@ -82,7 +83,7 @@ def _pack_masks(pictures: RawPictures, size: int, mask_id: str) -> Packed:
     labels = pictures.labels(mask_id)
     box = box_around(labels)
     if box is None:
-        raise BrokenEntry("labels empty", f"the unpaired labels {mask_id} are zero everywhere; remove the id from its list.")
-    left, right = labels.any(axis=(1, 2))
+        raise BrokenEntry("labels empty", f"the unpaired labels {mask_id} show no part; remove the id from its list.")
+    left, right = shows_part(labels).any(axis=(1, 2))
     hand_type = "interacting" if left and right else "left" if left else "right"
     return Packed(hand_type, mask_id, crop_labels(labels, box, size, (record_side(size) - size) // 2), b"")

@@ -12,16 +12,20 @@ from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
 from hands.evaluation.metrics import Scores, part_iou  # noqa: E402
-from hands.parts import HANDS, NUM_CLASSES, PART_COLOURS, PART_NAMES  # noqa: E402
+from hands.parts import HANDS, IGNORED, NUM_CLASSES, PART_COLOURS, PART_NAMES  # noqa: E402
 
 OPACITY = 0.6
+GREY = 128  # of ignored pixels
 TILE = 160  # pixels; frames smaller than this are enlarged to it
 GAP, HEADING = 4, 18
 
 
 def overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """One hand's parts painted over its picture: image (H, W, 3) uint8, labels (H, W) 0..16; returns (H, W, 3) uint8."""
-    painted = (1 - OPACITY) * image + OPACITY * PART_COLOURS[labels]
+    """One hand's parts painted over its picture: image (H, W, 3) uint8, labels (H, W) 0..16, or IGNORED, which is grey; returns
+    (H, W, 3) uint8."""
+    ignored = labels == IGNORED
+    colours = np.where(ignored[..., None], GREY, PART_COLOURS[np.where(ignored, 0, labels)])
+    painted = (1 - OPACITY) * image + OPACITY * colours
     return np.where((labels > 0)[..., None], painted, image).astype(np.uint8)
 
 

@@ -1,8 +1,9 @@
 """Ordinary pictures in a folder, with or without a file of boxes, to crops the network reads, and labels back to pictures.
 
 The boxes file is JSON, {"file name": [x, y, w, h], ...}, or CSV with lines `file name,x,y,w,h` (a first line that says
-file,x,y,w,h is skipped). Boxes are in pixels of the picture as viewers show it, the hands within about the central
-four fifths, and are made square about their centre. Without a boxes file a picture's box is the square around all of it.
+file,x,y,w,h is skipped). Boxes are in pixels of the picture as viewers show it, on the grid of hands/files/crop.py, the hands
+within about the central four fifths, and are made square about their centre. Without a boxes file a picture's box is the
+square around all of it.
 EXIF orientation is honoured, for a phone's upright pictures are often stored lying down.
 """
 
@@ -99,7 +100,7 @@ def read_photographs(photographs: list[Photograph], size: int, batch_size: int) 
     for start in range(0, len(photographs), batch_size):
         batch = photographs[start : start + batch_size]
         pictures = [_read(photograph) for photograph in batch]
-        boxes = [photograph.box or whole_picture(picture) for photograph, picture in zip(batch, pictures, strict=True)]
+        boxes = [photograph.box or whole_picture(picture, size) for photograph, picture in zip(batch, pictures, strict=True)]
         crops = [_crop(*item, size) for item in zip(batch, pictures, boxes, strict=True)]
         tensor = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         yield PhotographBatch([photograph.file for photograph in batch], pictures, boxes, tensor)
@@ -134,10 +135,13 @@ def _crop(photograph: Photograph, picture: np.ndarray, box: Box, size: int) -> n
         raise InvalidInput(f"{photograph.folder / photograph.file}: {error}") from error
 
 
-def whole_picture(picture: np.ndarray) -> Box:
-    """The square around all of a picture (H, W, 3)."""
+def whole_picture(picture: np.ndarray, size: int) -> Box:
+    """The square whose crop to `size` shows all of a picture (H, W, 3) to its edges: its x, y is where the crop's first pixel has
+    its centre, half a pixel of the crop inside the edge."""
     height, width = picture.shape[:2]
-    return square((0.0, 0.0, float(width), float(height)))
+    x, y, side, _ = square((0.0, 0.0, float(width), float(height)))
+    inside = side / size / 2 - 0.5
+    return x + inside, y + inside, side, side
 
 
 def square(box: Box) -> Box:

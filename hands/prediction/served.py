@@ -56,7 +56,7 @@ class ServedHands(mlflow.pyfunc.PythonModel):
 
     def _segment(self, n: int, record: dict) -> dict[str, str]:
         picture = _picture(record.get("image"), f"record {n}: image")
-        box = _box(record.get("box"), picture, f"record {n}: box")
+        box = _box(record.get("box"), f"record {n}: box") or whole_picture(picture, self.size)
         crop = torch.from_numpy(crop_image(picture, box, self.size, 0).copy())
         with torch.inference_mode():
             images = crop.to(self.device).permute(2, 0, 1).unsqueeze(0).float() / 255
@@ -115,9 +115,9 @@ def _array(values, name: str) -> np.ndarray:
     return array
 
 
-def _box(box, picture: np.ndarray, name: str) -> tuple[float, float, float, float]:
+def _box(box, name: str) -> tuple[float, float, float, float] | None:
     if box is None or (isinstance(box, float) and np.isnan(box)):  # a column that other records have
-        return whole_picture(picture)
+        return None
     numbers = np.asarray(box, dtype=object).ravel().tolist() if isinstance(box, (list, np.ndarray)) else None
     if numbers is None or len(numbers) != 4 or any(type(number) not in (int, float) for number in numbers):
         raise InvalidInput(f"{name} is {str(box)[:60]}; expected four numbers x, y, w, h.")

@@ -7,25 +7,26 @@ import numpy as np
 
 from hands.files.decoding import BrokenEntry, decode_image, decode_labels
 from hands.files.lmdb_files import MAX_KEY_BYTES, environment
-from hands.parts import HAND_SUFFIXES, HANDS, LEFT_LABEL_OFFSET, NUM_PARTS
+from hands.parts import HAND_SUFFIXES, HANDS, IGNORED, LEFT_LABEL_OFFSET, NUM_PARTS
 from hands.raw.entries import Entry
 
 IMAGES = "interhand.lmdb"
 LABELS = "segm_train_val_mp.lmdb"
 
-_INVALID = 255
+_INVALID = 254
 
 
 def _label_table(offset: int) -> np.ndarray:
-    """(256,) uint8: stored value -> part id, 255 where the value does not belong to this hand."""
+    """(256,) uint8: stored value -> part id or IGNORED, _INVALID where the value does not belong to this hand."""
     table = np.full(256, _INVALID, np.uint8)
     table[0] = 0
     table[offset + 1 : offset + NUM_PARTS + 1] = np.arange(1, NUM_PARTS + 1)
+    table[IGNORED] = IGNORED
     return table
 
 
 _TABLES = (_label_table(LEFT_LABEL_OFFSET), _label_table(0))
-_RANGES = ("0 or 17..32", "0..16")
+_RANGES = ("0, 17..32 or 255", "0..16 or 255")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class RawPictures:
         return left, right
 
     def labels(self, mask_id: str) -> np.ndarray:
-        """Both hands' labels, (2, H, W) uint8 of 0..16, left hand first.
+        """Both hands' labels, (2, H, W) uint8 of 0..16 or IGNORED (stored as 255 in either PNG), left hand first.
 
         Raises:
             BrokenEntry: missing, not a usable PNG, of two sizes, or with a value that is no part of that hand.
@@ -83,7 +84,7 @@ class RawPictures:
         key = f"{mask_id}__{HAND_SUFFIXES[hand]}"
         stored = decode_labels(self._value(LABELS, key, "labels missing"), f"{LABELS}: {key}")
         labels = _TABLES[hand][stored]
-        if labels.max() == _INVALID:
+        if (labels == _INVALID).any():
             found = int(stored[labels == _INVALID][0])
             raise BrokenEntry(
                 "labels out of range",

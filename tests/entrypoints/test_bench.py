@@ -84,8 +84,8 @@ def test_conventional_sample_is_the_packed_crop(setting: BenchSetting):
     packed = setting.reader("train", setting.fabric()).subset.read([0], None)[0].numpy()
     margin = (packed.shape[1] - setting.size) // 2
     centre = packed[:, margin:-margin, margin:-margin]
-    assert (labels == centre[3:]).mean() > 0.97
-    assert abs(image * 255 - centre[:3]).mean() < 6
+    assert (labels == centre[3:]).all()
+    assert abs(image * 255 - centre[:3]).mean() < 3  # the packed picture is smoothed where it shrinks
     assert set(labels.ravel().tolist()) <= set(range(17))
 
 

@@ -30,11 +30,11 @@ def test_outside_the_picture_is_zero():
 
 def test_halving_averages_and_doubling_interpolates():
     image = grey([[0, 0, 0, 0, 100, 100, 100, 100]] * 8)
-    # Halved: centres at 1, 3, 5, 7; triangle of half-width 2 weighs the four pixels around a centre 1, 3, 3, 1: 12.5 and 87.5.
-    assert crop_image(image, (0.0, 0.0, 8.0, 8.0), 4, 0)[1, 1:3, 0].tolist() == [13, 88]
-    # Doubled: centres at 3.25, 3.75, 4.25, 4.75, a quarter and three quarters between pixel centres 3.5 and 4.5.
+    # Halved: centres at pixels 0, 2, 4, 6; a triangle of half-width 2 weighs a pixel and its neighbours 1, 2, 1: 0, 75, 100.
+    assert crop_image(image, (0.0, 0.0, 8.0, 8.0), 4, 0)[1, 1:4, 0].tolist() == [0, 75, 100]
+    # Doubled: centres at 2, 2.5, 3, 3.5, 4, 4.5, ...
     doubled = crop_image(image, (2.0, 2.0, 4.0, 4.0), 8, 0)
-    assert doubled[4, 2:6, 0].tolist() == [0, 25, 75, 100]
+    assert doubled[4, 2:6, 0].tolist() == [0, 50, 100, 100]
 
 
 def test_half_a_pixel_blends_two_neighbours():
@@ -42,11 +42,12 @@ def test_half_a_pixel_blends_two_neighbours():
     assert crop_image(image, (0.5, 0.0, 3.0, 3.0), 3, 0)[1, :, 0].tolist() == [20, 40, 60]
 
 
-def test_labels_take_the_pixel_under_the_centre():
+def test_labels_take_the_nearest_pixel_of_two_the_higher():
     labels = np.arange(8, dtype=np.uint8).reshape(1, 1, 8).repeat(8, axis=1).repeat(2, axis=0)
-    assert crop_labels(labels, (0.0, 0.0, 8.0, 8.0), 4, 0)[0, 0].tolist() == [1, 3, 5, 7]  # centres 1, 3, 5, 7
-    assert crop_labels(labels, (0.0, 0.0, 4.0, 4.0), 8, 0)[0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert crop_labels(labels, (0.0, 0.0, 8.0, 8.0), 4, 0)[0, 0].tolist() == [0, 2, 4, 6]
+    assert crop_labels(labels, (0.0, 0.0, 4.0, 4.0), 8, 0)[0, 0].tolist() == [0, 1, 1, 2, 2, 3, 3, 4]  # 0, 0.5, 1, 1.5, ...
     assert crop_labels(labels, (5.0, 0.0, 8.0, 8.0), 8, 0)[1, 7].tolist() == [5, 6, 7, 0, 0, 0, 0, 0]
+    assert crop_labels(labels, (4.4, 0.0, 8.0, 8.0), 8, 0)[1, 7].tolist() == [4, 5, 6, 7, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("size", "margin"), [(16, 2), (64, 8), (128, 16)])
@@ -64,9 +65,7 @@ def test_the_centre_of_the_enlarged_crop_is_the_crop(size: int, margin: int, box
 def test_agrees_with_an_affine_warp_by_opencv_where_nothing_is_shrunk():
     image = cv2.resize(np.random.default_rng(2).integers(0, 256, (6, 5, 3), dtype=np.uint8), (50, 60))
     x, y, w = 7.25, -4.5, 40.0
-    scale = w / 64
-    # OpenCV puts pixel centres at whole numbers: source = x + (j + 0.5) * scale - 0.5.
-    matrix = np.array([[scale, 0, x + scale / 2 - 0.5], [0, scale, y + scale / 2 - 0.5]])
+    matrix = np.array([[w / 64, 0, x], [0, w / 64, y]])
     theirs = cv2.warpAffine(image, matrix, (64, 64), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     assert np.abs(crop_image(image, (x, y, w, w), 64, 0).astype(int) - theirs).max() <= 6  # OpenCV's 1/32 pixel steps
 
@@ -79,9 +78,10 @@ def test_fine_stripes_do_not_alias():
 
 def test_labels_go_back_to_their_place():
     labels = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.uint8)
+    # the crop's pixels lie at columns 1 and 3, rows -1 and 1; each speaks for the pixels up to half the way to the next
     whole = uncrop_labels(labels, (1.0, -1.0, 4.0, 4.0), 4, 6)
-    assert whole[0].tolist() == [[0, 1, 1, 2, 2, 0], [0, 3, 3, 4, 4, 0], [0, 3, 3, 4, 4, 0], [0] * 6]
-    assert whole[1, 0].tolist() == [0, 5, 5, 6, 6, 0]
+    assert whole[0].tolist() == [[3, 3, 4, 4, 0, 0], [3, 3, 4, 4, 0, 0], [0] * 6, [0] * 6]
+    assert whole[1, 0].tolist() == [7, 7, 8, 8, 0, 0]
     assert uncrop_labels(labels, (100.0, 0.0, 4.0, 4.0), 4, 6).max() == 0
 
 
@@ -90,8 +90,8 @@ def test_box_around_both_hands():
     assert box_around(labels) is None
     labels[0, 10, 4] = 1
     labels[1, 13, 11] = 16
-    # columns 4..12, rows 10..14: side 8, centre (8, 12), enlarged to 10
-    assert box_around(labels) == (3.0, 7.0, 10.0, 10.0)
+    # columns 4 to 11, rows 10 to 13: side 8, middle (7.5, 11.5), enlarged to 10
+    assert box_around(labels) == (2.5, 6.5, 10.0, 10.0)
 
 
 @pytest.mark.parametrize("box", [(40.0, 0.0, 5.0, 5.0), (0.0, -6.0, 5.0, 5.0), (-5.0, 0.0, 5.0, 5.0)])

@@ -16,11 +16,12 @@ from hands.packed.manifest import Manifest
 from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
 from hands.raw.layout import RawDataset
+from tests.files.loader_grid import loader_matrix
 from tests.raw.independent_layout import PREFIX, RawFiles, a_picture, png, small_set, some_labels
 
 COUNTS = {"train": 5, "unpaired_images": 4, "unpaired_masks": 3, "val": 4, "test": 4}
 CONFIG = PackConfig(size=32, skip_broken=False, workers=1)
-SIDE, MARGIN = 40, 4
+MARGIN = 4
 
 
 def pack_files(files: RawFiles, tmp_path: Path, config: PackConfig) -> Manifest:
@@ -52,23 +53,21 @@ def test_all_subsets_are_packed_in_list_order(tmp_path: Path):
 
 
 def test_records_hold_the_box_warped_as_opencv_warps_it(tmp_path: Path):
-    pack_files(small_set(COUNTS), tmp_path, CONFIG)
-    subset = PackedSet.open(tmp_path / "packed").subset("val")
-    records = subset.read(range(4), None).numpy()
-    x, y, w = -3.5, 2.25, 36.0
-    scale = w / 32
+    files = small_set(COUNTS)
+    for entry in files.lists["datalist_val_mp.pt"]:
+        entry["bbox"] = np.array([-3.4, 2.3, 36.0, 36.0], np.float32)
+    pack_files(files, tmp_path, CONFIG)
+    records = PackedSet.open(tmp_path / "packed").subset("val").read(range(4), None).numpy()
+    box = (-3.4, 2.3, 36.0, 36.0)  # no coordinate half way between two pixels, where OpenCV's versions differ
+    matrix = loader_matrix(box, 32)
     for k in (0, 1, 2):  # PNGs
         h, width = (40, 32) if k % 2 == 0 else (32, 40)
-        rows, columns = y + (np.arange(-MARGIN, 32 + MARGIN) + 0.5) * scale, x + (np.arange(-MARGIN, 32 + MARGIN) + 0.5) * scale
-        labels = some_labels(h, width, k)
-        for i, j in ((0, 20), (4, 4), (9, 31), (20, 12), (35, 35), (39, 5)):
-            inside = 0 <= rows[i] < h and 0 <= columns[j] < width
-            expected = labels[:, int(rows[i]), int(columns[j])] if inside else np.zeros(2)
-            assert np.array_equal(records[k, 3:, i, j], expected)
-        matrix = np.array([[scale, 0, columns[0] - 0.5], [0, scale, rows[0] - 0.5]])
-        warped = cv2.warpAffine(a_picture(h, width, k), matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        inner = slice(8, 30)  # away from the picture's edges, where the slightly wider filter differs
-        assert np.abs(records[k, :3, inner, inner].transpose(1, 2, 0).astype(int) - warped[inner, inner]).mean() < 2
+        centre = records[k, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        for hand, labels in zip(centre[3:], some_labels(h, width, k), strict=True):
+            assert np.array_equal(hand, cv2.warpAffine(labels, matrix, (32, 32), flags=cv2.INTER_NEAREST))
+        warped = cv2.warpAffine(a_picture(h, width, k), matrix, (32, 32), flags=cv2.INTER_LINEAR)
+        inner = slice(5, 26)  # away from the picture's edges, where the slightly wider filter differs
+        assert np.abs(centre[:3, inner, inner].transpose(1, 2, 0).astype(int) - warped[inner, inner]).mean() < 2
 
 
 def test_class_pixels_are_those_of_the_central_crops(tmp_path: Path):
@@ -91,9 +90,9 @@ def test_unpaired_masks_fill_four_fifths_of_the_crop(tmp_path: Path):
     rows, columns = np.nonzero(left)
     assert subset.hand_types.tolist() == [0]
     assert right.max() == 0
-    # 80 pixels of a box of 100 at 32: 25.6 pixels, centred in 40
-    assert (columns.min(), columns.max()) == (7, 32)
-    assert (rows.min(), rows.max()) == (14, 25)
+    # 80 pixels of a box of 100 at 32: 25.6 pixels, about pixel 20 of 40, where loaders put a box's middle
+    assert (columns.min(), columns.max()) == (8, 32)
+    assert (rows.min(), rows.max()) == (14, 26)
 
 
 def test_a_labelled_test_split_is_packed_with_its_labels(tmp_path: Path):

@@ -30,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
 def test_without_boxes_each_picture_is_padded_to_a_square(folder: Path):
     (batch,) = read_photographs(list_photographs(folder, None), 16, 8)
     assert batch.files == ["a.JPG", "b.png"]
-    assert batch.boxes == [(-8.0, 0.0, 64.0, 64.0), (0.0, -10.0, 50.0, 50.0)]
+    # a square of 64 pixels is 16 pixels of 4: the first has its centre at pixels 0 to 3 of the square, index 1.5
+    assert batch.boxes == [(-8.0 + 1.5, 1.5, 64.0, 64.0), (1.0625, -10.0 + 1.0625, 50.0, 50.0)]
     assert batch.crops.shape == (2, 3, 16, 16)
     assert batch.crops.dtype == torch.uint8
     assert np.array_equal(batch.pictures[1], a_picture(30, 50, 1))
