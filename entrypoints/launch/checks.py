@@ -16,7 +16,7 @@ def check_recipe(params: SimpleNamespace) -> None:
     from entrypoints.synthesize import synthesis_config
     from hands.method.class_weights import class_weights
     from hands.method.losses import SegmentationLoss
-    from hands.packed.manifest import record_side
+    from hands.packed.prepare import PackConfig
     from hands.parts import NUM_CLASSES
     from hands.steps.configs import (
         class_weight_config,
@@ -33,7 +33,7 @@ def check_recipe(params: SimpleNamespace) -> None:
     if not params.data_dir:
         check(synthesis_config(params))
         check_counts(params)
-    record_side(params.size)
+    PackConfig(params.size, params.max_broken, workers=1)
     for name in (params.g1, params.g2):
         check_size(name, params.size)
     # the number of epochs stands in a parameter of its own for each step, and click has checked it

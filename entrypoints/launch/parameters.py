@@ -25,6 +25,7 @@ TYPES = {
     "size": (POSITIVE, "side of the crops in pixels, a multiple of 32"),
     "channel_order": (click.Choice(["bgr", "rgb"]), "how a standard decoder reads the pictures: bgr as the layout has it"),
     "skip_broken": (FLAG, "drop and count broken entries instead of refusing the dataset"),
+    "max_broken": (NUMBER, "with skip_broken: the share of a split's entries, 0 to 1, above which it is refused all the same"),
     "workers": (COUNT, "processes that make or pack data; 0 for one a core"),
     "train_split": (click.Choice(["train", "minitrain", "trainval"]), "paired pictures to train on"),
     "val_split": (click.Choice(["val", "minival"]), "pictures to choose the best epoch on"),
@@ -151,7 +152,7 @@ SYNTHESIS = (
     "paired_subjects", "unpaired_subjects", "eval_subjects", "workers",
 )  # fmt: skip
 PIPELINE = (
-    "recipe", "data_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order", "skip_broken",
+    "recipe", "data_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order", "skip_broken", "max_broken",
     "train_split", "val_split", "unpaired", "unpaired_split", "g1", "g2", "encoder_weights",
     "phase1_epochs", "round1_init_epochs", "round1_paired_epochs", "round2_init_epochs", "round2_paired_epochs",
     "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",

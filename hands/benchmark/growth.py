@@ -100,7 +100,7 @@ def synthesize(setting: BenchSetting, folder: Path, n: int) -> None:
 
 def prepare(setting: BenchSetting, folder: Path, n: int) -> None:
     shutil.rmtree(folder / "packed", ignore_errors=True)  # of the round before
-    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(setting.size, False, os.cpu_count()))
+    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(setting.size, 0.0, os.cpu_count()))
 
 
 def read_for_training(setting: BenchSetting, folder: Path, n: int) -> None:

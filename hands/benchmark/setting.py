@@ -128,7 +128,7 @@ def make_set(setting: BenchSetting) -> None:
     with RawDatasetWriter(setting.raw) as writer:
         for frame in frames(config):
             writer.add_frame(frame)
-    pack(RawDataset(setting.raw, "bgr"), setting.packed, PackConfig(setting.size, False, os.cpu_count()))
+    pack(RawDataset(setting.raw, "bgr"), setting.packed, PackConfig(setting.size, 0.0, os.cpu_count()))
 
 
 def trained_network(setting: BenchSetting, fabric: Fabric) -> HandsNetwork:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from hands.errors import InvalidInput
 from hands.files.decoding import BrokenEntry
+from hands.packed.broken import BrokenLimit
+from hands.packed.dropped import Dropped
 from hands.packed.manifest import Manifest, record_side
 from hands.packed.packed_set import PackedWriter
 from hands.packed.packing import Task, pack_task
@@ -22,27 +25,32 @@ _SERIAL_BELOW = 512  # frames; starting workers takes longer than these
 
 @dataclass(frozen=True)
 class PackConfig:
-    """size: side of the crops in pixels, a multiple of 16. skip_broken: leave broken entries out and count them, instead of
-    refusing the data set at the first one. workers: processes."""
+    """size: side of the crops in pixels, a multiple of 16. max_broken: the share of a subset's entries, 0 to 1, that may be
+    broken and are then left out and counted; 0 refuses the data set at the first one. workers: processes."""
 
     size: int
-    skip_broken: bool
+    max_broken: float
     workers: int
+
+    def __post_init__(self):
+        record_side(self.size)
+        if not 0 <= self.max_broken <= 1:
+            raise InvalidInput(f"max_broken is {self.max_broken}; give a share from 0 to 1, such as 0.1.")
 
 
 def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
     """Write the packed set of `raw` into `folder`, which appears once it is complete. Same input, same bytes, any `workers`.
 
     Raises:
-        InvalidInput: `folder` is occupied, a list cannot be read, size does not fit, or (without skip_broken) an entry is
-            broken: the message names it.
+        InvalidInput: `folder` is occupied, a list cannot be read, size does not fit, or more entries are broken than
+            max_broken allows: the message names the last.
     """
-    record_side(config.size)
     listed = _listed(raw)
     channels = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 5 if raw.test_is_labelled else 3}
-    dropped: dict[str, dict[str, int]] = {name: {} for name in channels}
+    counts = {name: len(entries) for name, entries in listed.items()}
+    dropped, limit = Dropped(channels), BrokenLimit(counts, config.max_broken)
     work = partial(pack_task, raw.pictures, config.size, channels)
-    total = sum(map(len, listed.values()))
+    total = sum(counts.values())
     with (
         whole_folder(folder) as destination,
         PackedWriter(destination, config.size, channels) as writer,
@@ -51,12 +59,15 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
         for task, results in in_order(work, _tasks(listed), 1 if total < _SERIAL_BELOW else config.workers):
             for position, result in enumerate(results, task.start):
                 if isinstance(result, BrokenEntry):
-                    _count_or_refuse(result, dropped[task.subset], config.skip_broken)
+                    limit.count(task.subset, result)
+                    dropped.add(task.subset, result.reason, str(result))
                 else:
                     writer.add(task.subset, position, result.hand_type, result.path, result.record)
             progress.update(len(results))
-        counts = {name: len(entries) for name, entries in listed.items()}
-        return writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped)
+        manifest = writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped.counts())
+    for line in dropped.lines():
+        print(f"== {line}", flush=True)
+    return manifest
 
 
 def _listed(raw: RawDataset) -> dict[str, list[Entry | str | BrokenEntry]]:
@@ -69,9 +80,3 @@ def _tasks(listed: dict[str, list[Entry | str | BrokenEntry]]) -> Iterator[Task]
     for subset, entries in listed.items():
         for start in range(0, len(entries), _CHUNK):
             yield Task(subset, start, entries[start : start + _CHUNK])
-
-
-def _count_or_refuse(error: BrokenEntry, dropped: dict[str, int], skip_broken: bool) -> None:
-    if not skip_broken:
-        raise error
-    dropped[error.reason] = dropped.get(error.reason, 0) + 1
