@@ -7,7 +7,7 @@ What would lose bits or change values is refused by name, or decoded to what it 
 
     16 bits a channel                      refused: Pillow keeps the high byte of colours, and says nothing
     1, 2, 4 bits grey, palettes            pictures: as shown. Labels: refused, for their values would be scaled or looked up
-    alpha, a transparent colour            pictures: dropped, as OpenCV does. Labels: alpha refused, a transparent colour ignored
+    alpha, a transparent colour            pictures: dropped, as OpenCV does. Labels: alpha refused, a colour ignored
     CMYK                                   converted without a profile
     colour profile, gamma                  ignored: values as stored
     EXIF orientation                       photographs are turned; in data sets refused, for their labels and boxes might be
@@ -103,7 +103,8 @@ def _decode(
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error, zlib.error, ... on damage
         wanted = " or ".join(formats)
         raise BrokenEntry(
-            "unreadable picture", f"{name} cannot be decoded ({_why(error, encoded)}); a whole {wanted} was expected: replace it."
+            "unreadable picture",
+            f"{name} cannot be decoded ({_why(error, encoded)}); a whole {wanted} was expected: replace it.",
         ) from error
     if encoded.rfind(_PNG_END if _is_png(encoded) else _JPEG_END) < 0:
         raise BrokenEntry("unreadable picture", f"{name} is cut short: its end marker is missing; copy it again.")
@@ -130,7 +131,7 @@ def _check_labels(picture: Image.Image, name: str) -> None:
     found = f"{_DEPTHS[rows]} bits a pixel" if rows in _DEPTHS else "a palette" if picture.mode == "P" else "an alpha channel"
     raise BrokenEntry(
         "labels of another kind",
-        f"{name} is a PNG with {found}; labels are PNGs with three equal channels or one, of 8 bits, whose values are the parts.",
+        f"{name} is a PNG with {found}; labels are PNGs with three equal channels or one, of 8 bits, which hold the parts.",
     )
 
 

@@ -72,25 +72,26 @@ class Members(pickle._Unpickler):
             Exception: almost any, where the pickle is damaged.
         """
         read, dispatch, memo, shared = self.read, self.dispatch, self.memo, self.shared
-        found = None
+        put, get, small_number, found = pickle.LONG_BINPUT, pickle.BINGET, pickle.BININT1, None
         while (code := read(1)) != pickle.STOP:
-            if code == pickle.LONG_BINPUT:  # this and the next are half of a list's instructions
+            if code == put:  # these three are nearly two thirds of a list's instructions
                 number = read(4)
                 if shared and int.from_bytes(number, "little") in shared:
                     memo[int.from_bytes(number, "little")] = self.stack[-1]
-                continue
-            if code == pickle.BINGET:
+            elif code == get:
                 self.append(memo[read(1)[0]])
-                continue
-            if not code:
-                raise EOFError("it is cut short")
-            dispatch[code[0]](self)
-            if self.ready:
-                found = list if code in (pickle.APPENDS, pickle.APPEND) else dict
-                if found is not root:
-                    raise WrongRoot(found.__name__)
-                yield self.ready
-                self.ready = []
+            elif code == small_number:
+                self.append(read(1)[0])
+            else:
+                if not code:
+                    raise EOFError("it is cut short")
+                dispatch[code[0]](self)
+                if self.ready:
+                    found = list if code in (pickle.APPENDS, pickle.APPEND) else dict
+                    if found is not root:
+                        raise WrongRoot(found.__name__)
+                    yield self.ready
+                    self.ready = []
         if found is None and type(self.stack[-1]) is not root:
             raise WrongRoot(kind(self.stack[-1]))
 
@@ -205,7 +206,7 @@ def _prefixed(width: int, convert: Callable[[bytes], object], longest: int) -> C
 
 _AS_EVER = (
     pickle.PROTO, pickle.MARK, pickle.POP, pickle.POP_MARK, pickle.DUP, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE,
-    pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.BINFLOAT, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3,
+    pickle.BININT, pickle.BININT2, pickle.BINFLOAT, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3,
     pickle.EMPTY_TUPLE, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.GLOBAL, pickle.STACK_GLOBAL,
     pickle.LONG_BINGET, pickle.BINPUT,
 )  # fmt: skip

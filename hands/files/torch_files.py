@@ -9,10 +9,11 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from hands.files.pickle_scan import Scan, scan
-from hands.files.pickles import Members, Table
+from hands.files.pickles import Members, Named, Table, Thing
 
 _OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the first of an old file's pickles
 _END, _ZIP64_LOCATOR, _ZIP64_END, _ENTRY, _LOCAL = b"PK\5\6", b"PK\6\7", b"PK\6\6", b"PK\1\2", b"PK\3\4"
@@ -109,6 +110,8 @@ class TorchFile:
             if method or flags & 1 or stored != whole:
                 raise ValueError("its records are compressed, which torch.save never does: load it and torch.save it again")
             records[name.decode().partition("/")[2]] = Record(header, whole, checksum)
+        if sum(record.size for record in records.values()) > os.fstat(self._file.fileno()).st_size:
+            raise ValueError("it is cut short, or its records overlap")
         return records
 
     def _directory_place(self) -> tuple[int, int]:
@@ -140,3 +143,37 @@ def _large_numbers(extra: bytes, *numbers: int) -> list[int]:
             large = iter(struct.unpack(f"<{len(content) // 8}Q", content[: len(content) // 8 * 8]))
         position += 4 + size
     return [next(large, number) if number == _ZIP64 else number for number in numbers]
+
+
+class _State(Members):
+    """What torch.load may be given: dicts with plain keys, for others can take for ever to hash, or crash the interpreter."""
+
+    def find_class(self, module: str, name: str) -> Named:
+        if (module, name) not in _STATE_NAMES and not (module == "torch" and name.endswith("Storage")):
+            raise ValueError(f"it holds {module}.{name}")
+        return super().find_class(module, name)
+
+    def _update(self, pairs: list) -> None:
+        if not all(key is None or type(key) in (str, int, float, bool) for key in pairs[::2]):
+            raise ValueError("it holds a dict whose keys are no numbers or texts")
+        super()._update(pairs)
+
+
+_STATE_NAMES = {("collections", "OrderedDict"), ("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter")}
+
+
+def check_state(path: Path) -> None:
+    """Look through a file of tensors, numbers and texts before torch.load does.
+
+    Raises:
+        ValueError and other errors: it holds something else, is compressed, damaged or no such file.
+    """
+    with path.open("rb") as file:
+        saved = TorchFile(file)
+        if saved.is_old:
+            raise ValueError("it is of torch before 1.6")
+        shared = saved.scan().shared
+        file.seek(saved.start)
+        table = Table({"collections OrderedDict": lambda: {}}, lambda reference: Thing("storage"))
+        for _ in _State(file, shared, table, frozenset()).batches(dict):
+            pass

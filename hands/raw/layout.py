@@ -139,7 +139,8 @@ class RawDataset:
         """32 hex characters that change with the lists and with the two LMDBs' sizes and counts (not with every pixel)."""
         whole = hashlib.sha256(self.pictures.channel_order.encode())
         for name in (LIST_COMPLETE, *LISTS.values(), *MASK_IDS.values(), UNPAIRED_IDS):
-            whole.update(name.encode() + _digest(self.folder / name))
+            file = self.folder / name
+            whole.update(name.encode() + (hashlib.sha256(file.read_bytes()).digest() if file.exists() else b""))
         for name in (IMAGES, LABELS):
             whole.update(f"{name} {environment(self.folder / name).stat()}".encode())
         return whole.hexdigest()[:32]
@@ -166,13 +167,6 @@ def _kept(entries: Iterator, file: Path) -> list:
             if broken > _MOST_BROKEN:
                 raise InvalidInput(f"{file} has more than {_MOST_BROKEN:,} broken entries, such as this one: {entry}")
     return kept
-
-
-def _digest(file: Path) -> bytes:
-    if not file.exists():
-        return b""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _mask_id_or_error(mask_id: object, where: str) -> str | BrokenEntry:
