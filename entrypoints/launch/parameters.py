@@ -141,7 +141,7 @@ TYPES = {
     "rounds": (POSITIVE, "how often everything is measured; medians are reported"),
     "min_seconds": (POSITIVE, "lines 1 to 5 are measured oftener where all rounds would take less than that"),
     "steps": (POSITIVE, "training steps of a round"),
-    "growth_frames": (POSITIVE, "frames of the smallest set of line 6; the others have 4 and 16 times as many"),
+    "growth_frames": (POSITIVE, "frames of the smallest set of line 6; the others have 4 and 16 times as many, line 8 has 100"),
     "compiled": (click.Choice(["auto", "true", "false"]), "measure torch.compile in line 5; auto: on an accelerator"),
     "published": (click.Choice(["auto", "true", "false"]), "measure the published networks too; auto: on an accelerator"),
     "pytest_args": (TEXT, "what pytest is called with"),

@@ -41,7 +41,7 @@ class BenchSetting:
         batch_size: images of a training step, >= 2; eval_batch_size: of a forward pass.
         steps: training steps of an epoch, and so of a round.
         rounds: how often everything is measured; lines 1 to 5 oftener where that takes less than min_seconds.
-        growth_frames: frames of the smallest set of line 6.
+        growth_frames: frames of the smallest set of line 6; the list of line 8 has 100 times as many entries.
         seed: of the synthetic set, order and weights.
         width, height: of the pictures in pixels.
         compiled: whether line 5 measures torch.compile too.
