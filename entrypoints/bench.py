@@ -13,7 +13,7 @@ from entrypoints.launch.parameters import BENCH, entry_point
 
 @entry_point(*BENCH)
 def main(params: SimpleNamespace) -> None:
-    """Measures reading, training, evaluation, prediction, layouts, growth and start."""
+    """Measures reading, training, evaluation, prediction, layouts, growth, start and lists."""
     import tempfile
 
     from entrypoints.launch.processes import call, start_server

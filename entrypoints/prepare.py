@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from entrypoints.launch.parameters import entry_point
 
 
-@entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "workers")
+@entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "max_broken", "workers")
 def main(params: SimpleNamespace) -> None:
     """Checks a dataset, decodes and crops it once, and packs it for training."""
     import warnings
@@ -33,7 +33,8 @@ def main(params: SimpleNamespace) -> None:
         note_code("prepare")
         raw = RawDataset(params.data_dir, params.channel_order)
         known = {"data_dir": raw.digest}  # of what is about to be read
-        config = PackConfig(params.size, params.skip_broken, params.workers or allowed_processors())
+        max_broken = params.max_broken if params.skip_broken else 0.0
+        config = PackConfig(params.size, max_broken, params.workers or allowed_processors())
         if not is_made(params.out_dir):
             pack(raw, params.out_dir, config)
         packed = PackedSet.open(params.out_dir)

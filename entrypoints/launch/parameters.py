@@ -49,6 +49,7 @@ TYPES = {
     "size": (POSITIVE, "side of the crops in pixels, a multiple of 32"),
     "channel_order": (click.Choice(["bgr", "rgb"]), "how a standard decoder reads the pictures: bgr as the layout has it"),
     "skip_broken": (FLAG, "drop and count broken entries instead of refusing the dataset"),
+    "max_broken": (NUMBER, "with skip_broken: the share of a split's entries, 0 to 1, above which it is refused all the same"),
     "workers": (COUNT, "processes that make or pack data; 0 for one for each processor that may be used"),
     "train_split": (click.Choice(["train", "minitrain", "trainval"]), "paired pictures to train on"),
     "val_split": (click.Choice(["val", "minival"]), "pictures to choose the best epoch on"),
@@ -164,7 +165,7 @@ TYPES = {
     "rounds": (POSITIVE, "how often everything is measured; medians are reported"),
     "min_seconds": (POSITIVE, "lines 1 to 5 are measured oftener where all rounds would take less than that"),
     "steps": (POSITIVE, "training steps of a round"),
-    "growth_frames": (POSITIVE, "frames of the smallest set of line 6; the others have 4 and 16 times as many"),
+    "growth_frames": (POSITIVE, "frames of the smallest set of line 6; the others have 4 and 16 times as many, line 8 has 100"),
     "compiled": (click.Choice(["auto", "true", "false"]), "measure torch.compile in line 5; auto: on an accelerator"),
     "published": (click.Choice(["auto", "true", "false"]), "measure the published networks too; auto: on an accelerator"),
     "pytest_args": (TEXT, "what pytest is called with"),
@@ -175,7 +176,7 @@ SYNTHESIS = (
     "paired_subjects", "unpaired_subjects", "eval_subjects", "workers",
 )  # fmt: skip
 PIPELINE = (
-    "recipe", "data_dir", "packed_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order", "skip_broken",
+    "recipe", "data_dir", "packed_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order", "skip_broken", "max_broken",
     "train_split", "val_split", "unpaired", "unpaired_split", "g1", "g2", "encoder_weights",
     "phase1_epochs", "round1_init_epochs", "round1_paired_epochs", "round2_init_epochs", "round2_paired_epochs",
     "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",

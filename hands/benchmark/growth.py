@@ -100,7 +100,7 @@ def synthesize(setting: BenchSetting, folder: Path, n: int) -> None:
 
 def prepare(setting: BenchSetting, folder: Path, n: int) -> None:
     shutil.rmtree(folder / "packed", ignore_errors=True)  # of the round before
-    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(setting.size, False, allowed_processors()))
+    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(setting.size, 0.0, allowed_processors()))
 
 
 def read_for_training(setting: BenchSetting, folder: Path, n: int) -> None:

@@ -10,6 +10,7 @@ import mlflow
 from hands.benchmark import report
 from hands.benchmark.growth import growth_rows
 from hands.benchmark.layouts import layout_rows
+from hands.benchmark.lists import list_rows
 from hands.benchmark.measure import Row
 from hands.benchmark.measured_steps import Parse, measured_steps
 from hands.benchmark.prediction import evaluation_rows, prediction_rows
@@ -118,6 +119,10 @@ def start_line(setting: BenchSetting, host: Host) -> list[Row]:
     return start_rows(setting)
 
 
+def lists_line(setting: BenchSetting, host: Host) -> list[Row]:
+    return list_rows(setting, host.call)
+
+
 def published_line(setting: BenchSetting, host: Host) -> list[Row]:
     own = replace(setting, folder=f"{setting.folder}/published", size=PUBLISHED_SIZE)
     return host.call(measure_published, own, host.parse)
@@ -150,4 +155,5 @@ LINES = {
     5: layouts_line,
     6: growth_line,
     7: start_line,
+    8: lists_line,
 }

@@ -25,7 +25,7 @@ class Row:
     """One comparison.
 
     Attributes:
-        line: of the benchmark, 1 to 7, or 0 for what is measured beside them.
+        line: of the benchmark, 1 to 8, or 0 for what is measured beside them.
         name: of what is measured, e.g. "phase1 loop".
         unit: of `measured` and `reference`, e.g. "images/s".
         measured: median of the rounds.

@@ -42,7 +42,7 @@ class BenchSetting:
         batch_size: images of a training step, >= 2; eval_batch_size: of a forward pass.
         steps: training steps of an epoch, and so of a round.
         rounds: how often everything is measured; lines 1 to 5 oftener where that takes less than min_seconds.
-        growth_frames: frames of the smallest set of line 6.
+        growth_frames: frames of the smallest set of line 6; the list of line 8 has 100 times as many entries.
         seed: of the synthetic set, order and weights.
         width, height: of the pictures in pixels.
         compiled: whether line 5 measures torch.compile too.
@@ -129,7 +129,7 @@ def make_set(setting: BenchSetting) -> None:
     with RawDatasetWriter(setting.raw) as writer:
         for frame in frames(config):
             writer.add_frame(frame)
-    pack(RawDataset(setting.raw, "bgr"), setting.packed, PackConfig(setting.size, False, allowed_processors()))
+    pack(RawDataset(setting.raw, "bgr"), setting.packed, PackConfig(setting.size, 0.0, allowed_processors()))
 
 
 def trained_network(setting: BenchSetting, fabric: Fabric) -> HandsNetwork:

@@ -19,18 +19,18 @@ BLACK = 10  # of 255: a picture without a brighter pixel shows nothing
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """What the lists say of one picture (layout_writer.ListedFrame). bbox: x, y, w, h, square, enlarged."""
+    """What the lists say of one picture (layout_writer.ListedFrame). bbox: x, y, w, h, square, enlarged. None: not known."""
 
     split: str
     role: str
     path: str
     hand_type: str
-    hand_type_valid: bool
+    hand_type_valid: bool | None
     bbox: tuple[float, float, float, float]
-    seq_name: str
-    capture: int
-    cam: int
-    frame: int
+    seq_name: str | None
+    capture: int | None
+    cam: int | None
+    frame: int | None
 
 
 @dataclass(frozen=True)

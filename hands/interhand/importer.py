@@ -33,6 +33,7 @@ from hands.raw.layout_writer import RawFolderWriter
 from hands.raw.provenance import INTERHAND, MANO, Sources, merged, read_sources
 
 RECORD = "import.json"  # in a finished import: its key and its report
+_MAX_RECORD_BYTES = 64 << 20
 _CHUNK = 64  # pictures
 
 
@@ -240,10 +241,12 @@ def _finished(destination: Path, key: str) -> dict | None:
     if not file.is_file():
         return None
     try:
+        if file.stat().st_size > _MAX_RECORD_BYTES:
+            raise ValueError("it is larger than any record of an import")
         record = json.loads(file.read_text())
         if record["key"] == key:
             return record["report"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidInput(f"{file} is damaged; remove {destination} or give another out_dir.") from error
     raise InvalidInput(
         f"{destination} holds an import with other parameters, inputs or code; give another out_dir, or remove it first."

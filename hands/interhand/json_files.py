@@ -6,9 +6,10 @@ from pathlib import Path
 import ijson
 import numpy as np
 
-from hands.errors import InvalidInput
+from hands.errors import InvalidInput, shown
 
 _BUFFER_BYTES = 1 << 16
+_MAX_VALUES = 10_000  # of one field that is kept; the release's have 126 at most
 _MAX_DEPTH = 12  # the release's files nest 6 deep; ijson's own `items` takes memory by the square of the depth
 
 _STARTS, _ENDS = frozenset(("start_map", "start_array")), frozenset(("end_map", "end_array"))
@@ -47,7 +48,7 @@ def _records(events: Events, file: Path, lists: dict[str, frozenset[str]]) -> It
         for event, value in events:
             if event == "end_array":
                 break
-            yield name, position, _fields(events, lists[name]) if event == "start_map" else _value(events, event, value, 0)
+            yield name, position, _fields(events, lists[name]) if event == "start_map" else _kept(events, event, value)
             position += 1
     _expect_end(events)
 
@@ -59,7 +60,7 @@ def _fields(events: Events, names: frozenset[str]) -> dict[str, object]:
             break
         event, value = next(events)
         if key in names:
-            found[key] = _value(events, event, value, 0)
+            found[key] = _kept(events, event, value)
         else:
             _skip(events, event)
     return found
@@ -76,29 +77,35 @@ def _nested(events: Events, file: Path, wanted: Callable[[str, str], bool]) -> I
                 break
             event, value = next(events)
             if wanted(outer, inner):
-                yield outer, inner, _value(events, event, value, 0)
+                yield outer, inner, _kept(events, event, value)
             else:
                 _skip(events, event)
     _expect_end(events)
 
 
-def _value(events: Events, event: str, value: object, depth: int) -> object:
+def _kept(events: Events, event: str, value: object) -> object:
     """The value that begins with an event."""
-    if depth > _MAX_DEPTH:
-        raise ValueError("it nests too deep")
+    return _value(events, event, value, 0, [_MAX_VALUES])
+
+
+def _value(events: Events, event: str, value: object, depth: int, left: list[int]) -> object:
+    """left: how many more values it may hold, counted down in place."""
+    left[0] -= 1
+    if depth > _MAX_DEPTH or left[0] < 0:
+        raise ValueError("it nests too deep" if depth > _MAX_DEPTH else "a field holds more values than any of the release")
     if event == "start_map":
         found = {}
         for event, key in events:
             if event == "end_map":
                 break
-            found[key] = _value(events, *next(events), depth + 1)
+            found[key] = _value(events, *next(events), depth + 1, left)
         return found
     if event == "start_array":
         listed = []
         for event, value in events:
             if event == "end_array":
                 break
-            listed.append(value if event == "number" else _value(events, event, value, depth + 1))
+            listed.append(_value(events, event, value, depth + 1, left))
         return listed
     return value
 
@@ -182,6 +189,4 @@ def numbers(record: object, key: str, shape: tuple[int, ...], where: str) -> np.
 
 
 def _wrong(where: str, key: str, value: object, expected: str) -> InvalidInput:
-    shown = f"{value!r}"
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return InvalidInput(f"{where} has {key} {shown}; expected {expected}.")
+    return InvalidInput(f"{where} has {key} {shown(value)}; expected {expected}.")

@@ -68,6 +68,10 @@ class _Record:
         return _as_array(self.fields[name])
 
 
+class _Set(_Record):
+    """`set`, whose members nobody needs."""
+
+
 class _Ch(_Record):
     """`chumpy.ch.Ch`: an array `x`."""
 
@@ -100,7 +104,7 @@ class _Rebuilt:
     """`copy_reg._reconstructor`: an empty instance of one of these classes."""
 
     def __new__(cls, kind: object, *arguments: object) -> object:
-        if not isinstance(kind, type) or not issubclass(kind, _Record | set):
+        if not isinstance(kind, type) or not issubclass(kind, _Record):
             raise ValueError("an object of another class")
         return kind()
 
@@ -124,11 +128,15 @@ _ALLOWED = {
     **{(f"scipy.sparse.{module}", "csc_matrix"): _Csc for module in ("csc", "_csc")},
     **{(module, "_reconstructor"): _Rebuilt for module in ("copy_reg", "copyreg")},
     **{(module, "object"): object for module in ("__builtin__", "builtins")},
-    **{(module, "set"): set for module in ("__builtin__", "builtins")},
+    **{(module, "set"): _Set for module in ("__builtin__", "builtins")},
 }
 
 
-class _Restricted(pickle.Unpickler):
+class _Restricted(pickle._Unpickler):
+    """In Python: the one in C makes room for as many objects as a pickle says that it refers to."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, which no MANO file needs")
@@ -136,6 +144,29 @@ class _Restricted(pickle.Unpickler):
 
     def persistent_load(self, identity: object) -> object:
         raise pickle.UnpicklingError("it refers to another file")
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._update(items)
+
+    def load_setitems(self) -> None:
+        self._update(self.pop_mark())
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._update([key, value])
+
+    def _update(self, pairs: list) -> None:
+        """Keys of other kinds could take for ever to hash, or crash the interpreter."""
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            if not isinstance(key, str | bytes | int):
+                raise ValueError("a dict whose keys are no texts")
+            self.stack[-1][key] = value
+
+    dispatch |= {pickle.DICT[0]: load_dict, pickle.SETITEMS[0]: load_setitems, pickle.SETITEM[0]: load_setitem}
+    for code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET):
+        del dispatch[code[0]]
 
 
 def find(mano_dir: str | Path, hand: str) -> Path:

@@ -96,7 +96,7 @@ def _whole_lines(content: bytes) -> tuple[list[dict], int]:
     for line in content.splitlines(keepends=True):
         try:
             read = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not line.endswith(b"\n") or not isinstance(read, dict):
             break

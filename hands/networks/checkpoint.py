@@ -1,6 +1,7 @@
 """A network as two files, `network.json` and `weights.safetensors`: what rebuilds it for training, and nothing executable."""
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hands.errors import InvalidInput
+from hands.errors import InvalidInput, shown
 from hands.networks.discriminator import Discriminator
 from hands.networks.hands_network import HandsNetwork, NetworkSpec
 
 FORMAT = 1
 NETWORK_FILE, WEIGHTS_FILE = "network.json", "weights.safetensors"
 MAX_JSON_BYTES = 1 << 20
+MAX_HEADER_BYTES = 4 << 20  # of the weights' file: names and sizes; the largest network here has 0.1 MB
 
 
 def save_network(network: nn.Module, size: int, folder: Path) -> None:
@@ -65,10 +67,10 @@ def _read_description(folder: Path, kinds: tuple[str, ...]) -> dict:
     found = description.get("kind") if isinstance(description, dict) else None
     if found not in kinds or description.get("format") != FORMAT:
         raise InvalidInput(
-            f"{path} describes {found!r}; expected a {' or '.join(kinds)} network of format {FORMAT}. Name another model."
+            f"{path} describes {shown(found)}; expected a {' or '.join(kinds)} network of format {FORMAT}. Name another model."
         )
     if type(description.get("size")) is not int or not 16 <= description["size"] <= 4096:
-        raise InvalidInput(f"{path} has size {description.get('size')!r}; expected a whole number from 16 to 4096.")
+        raise InvalidInput(f"{path} has size {shown(description.get('size'))}; expected a whole number from 16 to 4096.")
     return description
 
 
@@ -76,6 +78,7 @@ def _rebuild(build: Callable[[], nn.Module], folder: Path) -> nn.Module:
     """Builds a network once the file is known to hold its weights: network.json alone could ask for any amount of memory."""
     path = folder / WEIGHTS_FILE
     try:
+        _check_header(path)
         weights = load_file(path)
     except (OSError, SafetensorError, RuntimeError, ValueError, LookupError) as error:
         raise InvalidInput(f"{path} cannot be read ({error}); expected a model that this project logged.") from error
@@ -88,6 +91,13 @@ def _rebuild(build: Callable[[], nn.Module], folder: Path) -> nn.Module:
     network = build()
     network.load_state_dict(weights)
     return network
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+    if size > MAX_HEADER_BYTES:
+        raise ValueError(f"its header is said to have {size:,} bytes, the limit is {MAX_HEADER_BYTES:,}")
 
 
 def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:

@@ -12,7 +12,7 @@ import timm
 import torch
 from torch import nn
 
-from hands.errors import InvalidInput
+from hands.errors import InvalidInput, shown
 from hands.parts import NUM_CHANNELS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -44,16 +44,18 @@ class NetworkSpec:
     def __post_init__(self):
         if self.architecture not in smp.MODEL_ARCHITECTURES_MAPPING or not _is_encoder(self.encoder):
             raise InvalidInput(
-                f"'{self.architecture}:{self.encoder}' names no network; expected an architecture of "
+                f"{shown(f'{self.architecture}:{self.encoder}')} names no network; expected an architecture of "
                 f"{', '.join(sorted(smp.MODEL_ARCHITECTURES_MAPPING))} and an encoder of segmentation-models-pytorch, "
                 f"e.g. unet:resnet18."
             )
         if self.encoder_depth not in (3, 4, 5) or self.head_stride not in (1, 2):
             raise InvalidInput(
-                f"encoder_depth is {self.encoder_depth} and head_stride {self.head_stride}; expected 3 to 5 and 1 or 2."
+                f"encoder_depth is {shown(self.encoder_depth)} and head_stride {shown(self.head_stride)}; expected 3 to 5"
+                " and 1 or 2."
             )
         if len(self.decoder_channels) > 5 or not all(0 < channels <= 1024 for channels in self.decoder_channels):
-            raise InvalidInput(f"decoder_channels are {self.decoder_channels}; expected at most 5 numbers from 1 to 1024.")
+            found = ", ".join(map(shown, self.decoder_channels[:6]))
+            raise InvalidInput(f"decoder_channels are {found}; expected at most 5 numbers from 1 to 1024.")
 
     def to_json(self) -> dict:
         return asdict(self)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from hands.errors import InvalidInput
+from hands.errors import InvalidInput, shown
 from hands.parts import HANDS, NUM_CLASSES
 from hands.raw.provenance import Sources, checked_sources
 
@@ -122,7 +122,7 @@ class _Checker:
         subsets = self._mapping(content["subsets"], "subsets")
         for name in subsets:
             if name not in SUBSET_CHANNELS:
-                self._fail(f"{name!r} is not a subset name")
+                self._fail(f"{shown(name)} is not a subset name")
         return Manifest(
             version=version,
             size=size,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from hands.errors import InvalidInput
 from hands.files.decoding import BrokenEntry
+from hands.packed.broken import BrokenLimit
 from hands.packed.disjoint import KEPT_APART, Copies, LeftOut, Listed, left_out
 from hands.packed.dropped import Dropped
 from hands.packed.manifest import Manifest, record_side
@@ -24,12 +26,17 @@ _SERIAL_BELOW = 512  # frames; starting workers takes longer than these
 
 @dataclass(frozen=True)
 class PackConfig:
-    """size: side of the crops in pixels, a multiple of 16. skip_broken: leave broken entries out and count them, instead of
-    refusing the data set at the first one. workers: processes."""
+    """size: side of the crops in pixels, a multiple of 16. max_broken: the share of a subset's entries, 0 to 1, that may be
+    broken and are then left out and counted; 0 refuses the data set at the first one. workers: processes."""
 
     size: int
-    skip_broken: bool
+    max_broken: float
     workers: int
+
+    def __post_init__(self):
+        record_side(self.size)
+        if not 0 <= self.max_broken <= 1:
+            raise InvalidInput(f"max_broken is {self.max_broken}; give a share from 0 to 1, such as 0.1.")
 
 
 def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
@@ -39,16 +46,16 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
 
     Raises:
         InvalidInput: `folder` is occupied, a list cannot be read, size does not fit, two of train, val and test share a
-            picture or labels, or (without skip_broken) an entry is broken: the message names it.
+            picture or labels, or more entries are broken than max_broken allows: the message names the last.
     """
-    record_side(config.size)
     sources = read_sources(raw.folder)
     listed = _listed(raw)
     apart = left_out(listed)
     channels = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 5 if raw.test_is_labelled else 3}
-    dropped, copies = Dropped(channels), Copies()
+    counts = {name: len(entries) for name, entries in listed.items()}
+    dropped, limit, copies = Dropped(channels), BrokenLimit(counts, config.max_broken), Copies()
     work = partial(pack_task, raw.pictures, config.size, channels)
-    total = sum(map(len, listed.values()))
+    total = sum(counts.values())
     with (
         whole_folder(folder) as destination,
         PackedWriter(destination, config.size, channels) as writer,
@@ -64,11 +71,9 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
                     case LeftOut():
                         dropped.add(task.subset, result.reason, result.name)
                     case BrokenEntry():
-                        if not config.skip_broken:
-                            raise result
+                        limit.count(task.subset, result)
                         dropped.add(task.subset, result.reason, str(result))
             progress.update(len(results))
-        counts = {name: len(entries) for name, entries in listed.items()}
         manifest = writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped.counts(), sources)
     for line in dropped.lines():
         print(f"== {line}", flush=True)

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hands.errors import InvalidInput
+from hands.errors import InvalidInput, shown
 from hands.files.crop import Box, crop_image, uncrop_labels
 from hands.files.decoding import BrokenEntry, decode_image
 from hands.raw.entries import check_box
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 _MAX_FILE_BYTES = 256 << 20
-_MAX_BOXES_BYTES = 64 << 20
+_MAX_BOXES_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ def read_boxes(boxes_file: str | Path) -> dict[str, Box]:
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{file} is not UTF-8 text; give a JSON or CSV file of boxes.") from error
     rows = _json_rows(text, file) if file.suffix.lower() == ".json" else _csv_rows(text, file)
-    boxes = {name: _square_box(numbers, f"{file}: {name!r}") for name, numbers in rows}
+    boxes = {name: _square_box(numbers, f"{file}: {shown(name)}") for name, numbers in rows}
     if not boxes:
         raise InvalidInput(f"{file} holds no boxes; expected a file name and x, y, w, h for each picture.")
     for name in boxes:
         if not _is_file_name(name):
-            raise InvalidInput(f"{file} names {name!r}; expected names of files in the folder of pictures, without a path.")
+            raise InvalidInput(f"{file} names {shown(name)}; expected names of files in the folder of pictures, no paths.")
     return boxes
 
 
@@ -153,7 +153,7 @@ def square(box: Box) -> Box:
 
 def _square_box(numbers: object, where: str) -> Box:
     if not isinstance(numbers, list) or len(numbers) != 4 or any(type(number) not in (int, float) for number in numbers):
-        raise InvalidInput(f"{where} has {str(numbers)[:60]} for a box; expected four numbers x, y, w, h.")
+        raise InvalidInput(f"{where} has {shown(numbers)} for a box; expected four numbers x, y, w, h.")
     try:
         box = [float(number) for number in numbers]
     except OverflowError as error:
@@ -185,6 +185,8 @@ def _csv_rows(text: str, file: Path) -> list[tuple[str, object]]:
             if not row or (not rows and [cell.strip().lower() for cell in row] == ["file", "x", "y", "w", "h"]):
                 continue
             name, *cells = row
+            if len(cells) != 4:
+                raise ValueError("other than four numbers")
             rows.append((name, [float(cell) for cell in cells]))
     except (csv.Error, ValueError) as error:
         raise InvalidInput(f"{file}, line {lines.line_num}, is not `file name,x,y,w,h`; correct it.") from error

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from PIL import Image
 
-from hands.errors import InvalidInput
+from hands.errors import InvalidInput, shown
 from hands.evaluation.inference import labels_of
 from hands.files.crop import crop_image
 from hands.files.decoding import MAX_PIXELS, decode_image
@@ -120,7 +120,7 @@ def _box(box, name: str) -> tuple[float, float, float, float] | None:
         return None
     numbers = np.asarray(box, dtype=object).ravel().tolist() if isinstance(box, (list, np.ndarray)) else None
     if numbers is None or len(numbers) != 4 or any(type(number) not in (int, float) for number in numbers):
-        raise InvalidInput(f"{name} is {str(box)[:60]}; expected four numbers x, y, w, h.")
+        raise InvalidInput(f"{name} is {shown(box)}; expected four numbers x, y, w, h.")
     try:
         return square(check_box([float(number) for number in numbers], name))
     except OverflowError as error:

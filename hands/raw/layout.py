@@ -11,6 +11,7 @@
 Images were handed to OpenCV's encoder as RGB, so red and blue are swapped in the files ('bgr' below).
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from hands.errors import InvalidInput
 from hands.files.decoding import BrokenEntry
 from hands.files.lmdb_files import MAX_KEY_BYTES, environment
 from hands.raw.digest import raw_digest
-from hands.raw.entries import Entry, read_entry
+from hands.raw.entries import READ, Entry, read_entry
 from hands.raw.names import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.raw.pictures import IMAGES, LABELS, RawPictures
-from hands.raw.pt_lists import load_pt
+from hands.raw.plain_values import one
+from hands.raw.pt_lists import read_dict, read_list
 
 REQUIRED = (IMAGES, LABELS, LIST_COMPLETE, *LISTS.values(), MASK_IDS["train"], MASK_IDS["val"], UNPAIRED_IDS)
 CHANNEL_ORDERS = ("bgr", "rgb")
+_MOST_BROKEN = 1_000_000  # entries of a list that are kept as errors
 
 
 class RawDataset:
@@ -89,8 +92,9 @@ class RawDataset:
     @cached_property
     def unpaired_mask_ids(self) -> list[str | BrokenEntry]:
         """Ids of the labels that have no usable image, unusable ids as the error they make."""
-        ids = load_pt(self.folder / UNPAIRED_IDS, list)
-        return [_mask_id_or_error(mask_id, f"{UNPAIRED_IDS}: entry {position}") for position, mask_id in enumerate(ids)]
+        file = self.folder / UNPAIRED_IDS
+        ids = enumerate(read_list(file, frozenset()))
+        return _kept((_mask_id_or_error(mask_id, f"{UNPAIRED_IDS}: entry {position}") for position, mask_id in ids), file)
 
     @cached_property
     def _train(self) -> list[Entry | BrokenEntry]:
@@ -107,19 +111,23 @@ class RawDataset:
     @cached_property
     def _unpaired_images(self) -> list[Entry | BrokenEntry]:
         paired = {entry.key for entry in self._train if isinstance(entry, Entry)}
-        complete = self._read_list(LIST_COMPLETE, {})
-        return [entry for entry in complete if isinstance(entry, BrokenEntry) or entry.key not in paired]
+        complete = self._entries(LIST_COMPLETE, {})
+        unpaired = (entry for entry in complete if isinstance(entry, BrokenEntry) or entry.key not in paired)
+        return _kept(unpaired, self.folder / LIST_COMPLETE)
 
     def _read_list(self, file: str, mask_ids: dict[str, str]) -> list[Entry | BrokenEntry]:
-        contents = load_pt(self.folder / file, list)
-        return [_entry_or_error(content, f"{file}: entry {position}", mask_ids) for position, content in enumerate(contents)]
+        return _kept(self._entries(file, mask_ids), self.folder / file)
+
+    def _entries(self, file: str, mask_ids: dict[str, str]) -> Iterator[Entry | BrokenEntry]:
+        for position, content in enumerate(read_list(self.folder / file, READ)):
+            yield _entry_or_error(content, f"{file}: entry {position}", mask_ids)
 
     def _mask_ids(self, split: str) -> dict[str, str]:
         """path -> mask id. Items that are no path and id are left out: their entries then count as without labels."""
         file = MASK_IDS[split]
         read = {}
-        for path, mask_id in load_pt(self.folder / file, dict).items():
-            checked = _mask_id_or_error(mask_id, file)
+        for path, mask_id in read_dict(self.folder / file):
+            path, checked = one(path), _mask_id_or_error(mask_id, file)
             if isinstance(path, str) and isinstance(checked, str):
                 read[path] = checked
         return read
@@ -136,7 +144,24 @@ def _entry_or_error(content: object, where: str, mask_ids: dict[str, str]) -> En
         return error
 
 
+def _kept(entries: Iterator, file: Path) -> list:
+    """All of them.
+
+    Raises:
+        InvalidInput: more are broken than any data set has pictures.
+    """
+    kept, broken = [], 0
+    for entry in entries:
+        kept.append(entry)
+        if isinstance(entry, BrokenEntry):
+            broken += 1
+            if broken > _MOST_BROKEN:
+                raise InvalidInput(f"{file} has more than {_MOST_BROKEN:,} broken entries, such as this one: {entry}")
+    return kept
+
+
 def _mask_id_or_error(mask_id: object, where: str) -> str | BrokenEntry:
+    mask_id = one(mask_id)
     if isinstance(mask_id, int) and not isinstance(mask_id, bool):
         mask_id = str(mask_id)
     if isinstance(mask_id, str) and mask_id.isprintable() and 0 < len(mask_id) <= MAX_KEY_BYTES - 3:

@@ -24,19 +24,19 @@ class ListedFrame(Protocol):
     """One frame as the lists have it.
 
     split: 'train', 'val' or 'test'. role: one of ROLES. path: '<split>/CaptureN/<seq>/camX/imageF', no extension.
-    bbox: x, y, w, h in pixels, square, enlarged by 1.25.
+    bbox: x, y, w, h in pixels, square, enlarged by 1.25. What is None is not known, and the lists do not say it.
     """
 
     split: str
     role: str
     path: str
     hand_type: str
-    hand_type_valid: bool
+    hand_type_valid: bool | None
     bbox: tuple[float, float, float, float]
-    seq_name: str
-    capture: int
-    cam: int
-    frame: int
+    seq_name: str | None
+    capture: int | None
+    cam: int | None
+    frame: int | None
 
 
 class EncodedFrame(ListedFrame, Protocol):
@@ -183,7 +183,7 @@ class RawDatasetWriter:
 
 
 def _entry(frame: ListedFrame) -> dict:
-    return {
+    entry = {
         "img_path": f"./{KEY_PREFIX}{frame.path}.jpg",
         "bbox": np.array(frame.bbox, dtype=np.float32),
         "hand_type": frame.hand_type,
@@ -194,6 +194,7 @@ def _entry(frame: ListedFrame) -> dict:
         "cam": frame.cam,
         "frame": frame.frame,
     }
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 def _check(frame: EncodedFrame) -> None:

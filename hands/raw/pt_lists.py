@@ -1,97 +1,54 @@
-"""The `.pt` lists of the raw layout: untrusted pickles, of which only plain values and small numpy arrays are read.
+"""The `.pt` lists of the raw layout, read as untrusted streams: as long as a list may be, only what is used of it is kept."""
 
-torch.load with weights_only=True refuses every class that is not allowed explicitly. What numpy arrays need is allowed,
-but as the stand-ins below: numpy's own `dtype` and `ndarray` trust the state they are given and can be made to
-crash the interpreter.
-"""
-
-import re
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from hands.errors import InvalidInput
+from hands.files.pickles import WrongRoot
+from hands.files.torch_files import TorchFile
+from hands.raw.plain_values import table
 
-_DTYPE = re.compile(r"[fiub][1248]|U\d{1,3}")
-_BYTE_ORDERS = ("<", ">", "|", "=")
-
-
-class PickledArray:
-    """A numpy array as found in a list; `numpy.asarray` makes it one."""
-
-    def __init__(self, kind: object, shape: object, typecode: object):
-        self._values = np.zeros(0)
-
-    def __setstate__(self, state: object) -> None:
-        _, shape, dtype, _, content = state
-        if not isinstance(dtype, _PickledDtype) or not isinstance(content, bytes):
-            raise ValueError("an array of something other than numbers")
-        if not isinstance(shape, tuple) or not all(type(side) is int for side in shape):
-            raise ValueError("an array without a shape")
-        self._values = np.frombuffer(content, dtype.value()).reshape(shape)
-
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._values, dtype=dtype)
+_BUFFER = 1 << 20
+_LEAST_BYTES = 32  # of an entry; what is shorter could make a small file an endless list
+_FREE = 10_000  # entries that may be shorter
 
 
-class _PickledDtype:
-    """`numpy.dtype` as pickled: a type code, then the byte order."""
-
-    def __init__(self, code: object, align: object, copy: object):
-        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-            raise ValueError("a numpy type other than numbers and text")
-        self._code = code
-        self._order = "="
-
-    def __setstate__(self, state: object) -> None:
-        if not isinstance(state, tuple) or len(state) < 2 or state[1] not in _BYTE_ORDERS:
-            raise ValueError("a numpy type without byte order")
-        self._order = state[1]
-
-    def value(self) -> np.dtype:
-        return np.dtype(self._order + self._code)
-
-
-class _NdarrayName:
-    """What `numpy.ndarray` stands for: only named, as the first argument of _reconstruct."""
-
-
-def _scalar(dtype: object, content: object) -> object:
-    """`numpy._core.multiarray.scalar` as pickled: a plain Python value."""
-    if not isinstance(dtype, _PickledDtype) or not isinstance(content, bytes):
-        raise ValueError("a numpy scalar that is no number or text")
-    return np.frombuffer(content, dtype.value(), count=1)[0].item()
-
-
-_ALLOWED = [
-    PickledArray,  # also where torch checks the type of what it calls __setstate__ on
-    _PickledDtype,
-    (_NdarrayName, "numpy.ndarray"),
-    (_PickledDtype, "numpy.dtype"),
-    (PickledArray, "numpy._core.multiarray._reconstruct"),
-    (PickledArray, "numpy.core.multiarray._reconstruct"),  # written with numpy 1
-    (_scalar, "numpy._core.multiarray.scalar"),
-    (_scalar, "numpy.core.multiarray.scalar"),
-]
-
-
-def load_pt(file: Path, kind: type) -> list | dict:
-    """Read a `.pt` file that holds a list or a dict of plain values; arrays in it become PickledArray.
+def read_list(file: Path, keys: frozenset[str]) -> Iterator[object]:
+    """The members of a `.pt` file's list, one by one; of dicts in it only the values of `keys`. hands.raw.plain_values reads
+    what they hold of numpy and torch.
 
     Raises:
-        InvalidInput: missing, damaged, of another kind, or holding objects other than plain values and numpy arrays.
+        InvalidInput: missing, damaged, compressed or no list.
     """
+    count = 0
+    for values, size in _batches(file, list, keys):
+        count += len(values)
+        if keys and count > _FREE and count * _LEAST_BYTES > size:
+            raise InvalidInput(f"{file} lists more than {count:,} entries in {size:,} bytes, too few for any: copy it again.")
+        yield from values
+
+
+def read_dict(file: Path) -> Iterator[tuple[object, object]]:
+    """Keys and values of a `.pt` file's dict, one by one, values of dicts in it left out; raises as read_list does."""
+    for pairs, _ in _batches(file, dict, frozenset()):
+        yield from zip(pairs[::2], pairs[1::2], strict=False)
+
+
+def _batches(file: Path, root: type, keys: frozenset[str]) -> Iterator[tuple[list, int]]:
+    """Some members at a time, with the bytes of the whole pickle."""
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        with file.open("rb", buffering=_BUFFER) as stream:
+            saved = TorchFile(stream)
+            scanned = saved.scan()
+            for values in saved.members(scanned, table(saved), keys).batches(root):
+                yield values, scanned.end - saved.start
     except FileNotFoundError as error:
         raise InvalidInput(f"{file} is missing; the raw layout has it: copy the data set again.") from error
-    except Exception as error:  # the unpickler raises whatever a damaged stream leads it to
+    except WrongRoot as error:
+        raise InvalidInput(f"{file} holds a {error}; a {root.__name__} was expected: copy it again.") from error
+    except Exception as error:  # a damaged stream leads the reader to errors of almost every kind
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InvalidInput(
-            f"{file} is not a readable list ({type(error).__name__}); a torch.save of plain values and numpy arrays"
-            " was expected: copy it again."
+            f"{file} is not a readable list ({reason}); a torch.save of plain values, numpy arrays and tensors was expected:"
+            " copy it again."
         ) from error
-    if not isinstance(content, kind):
-        raise InvalidInput(f"{file} holds a {type(content).__name__}; a {kind.__name__} was expected: copy it again.")
-    return content

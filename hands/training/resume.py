@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from hands.errors import InvalidInput
+from hands.files.torch_files import check_state
 from hands.processes.locks import hold
 from hands.processes.signals import STOP_SIGNALS
 
@@ -89,6 +90,7 @@ class TrainingCheckpoint:
         if path is None or not path.exists():
             return None
         try:
+            check_state(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # the unpickler raises whatever a damaged stream leads it to
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

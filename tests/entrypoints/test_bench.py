@@ -269,7 +269,7 @@ def test_bench_logs_its_lines(store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("entrypoints.launch.processes.call", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(start, "phase1_command", lambda setting: fake_command(0.1))
     monkeypatch.setattr(start, "IMPORTS", "import json")
-    result = invoke("bench", **TINY, accelerator="cpu", precision="32-true", lines="1,3,4,5,6,7")
+    result = invoke("bench", **TINY, accelerator="cpu", precision="32-true", lines="1,3,4,5,6,7,8")
     assert result.exit_code == 0, result.output
     check_run(store, result.output, set(LINES) - {2})
 
@@ -278,7 +278,7 @@ def test_bench_logs_its_lines(store, monkeypatch: pytest.MonkeyPatch):
 def test_bench_measures_everything(store):
     result = invoke("bench", **TINY, accelerator="cpu", precision="32-true")
     assert result.exit_code == 0, result.output
-    check_run(store, result.output, set(range(1, 8)))
+    check_run(store, result.output, set(range(1, 9)))
 
 
 def test_what_was_measured_is_logged_when_a_line_fails(store, monkeypatch: pytest.MonkeyPatch):
@@ -294,7 +294,7 @@ def test_what_was_measured_is_logged_when_a_line_fails(store, monkeypatch: pytes
     check_run(store, result.output, {1})
 
 
-@pytest.mark.parametrize("lines", ["", "0", "8", "1,x", "1;2", "-1"])
+@pytest.mark.parametrize("lines", ["", "0", "9", "1,x", "1;2", "-1"])
 def test_refuses_lines(lines: str):
     with pytest.raises(InvalidInput, match="lines"):
         chosen_lines(lines)

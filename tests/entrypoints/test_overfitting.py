@@ -70,7 +70,7 @@ def sixteen(tmp_path_factory: pytest.TempPathFactory) -> PackedSet:
     with RawDatasetWriter(folder / "raw") as writer:
         for frame in frames(SYNTHESIS):
             writer.add_frame(frame)
-    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(size=SIZE, skip_broken=False, workers=1))
+    pack(RawDataset(folder / "raw", "bgr"), folder / "packed", PackConfig(size=SIZE, max_broken=0.0, workers=1))
     return repeated(PackedSet.open(folder / "packed"), folder / "repeated")
 
 

@@ -172,7 +172,7 @@ def test_both_sources_agree_on_the_hand_that_both_know(release_dir, imported, ma
 
 def test_the_imported_set_can_be_prepared_and_looked_at(imported, tmp_path):
     out, _ = imported
-    manifest = pack(RawDataset(out, "bgr"), tmp_path / "packed", PackConfig(64, False, 1))
+    manifest = pack(RawDataset(out, "bgr"), tmp_path / "packed", PackConfig(64, 0.0, 1))
     assert {name: subset.count for name, subset in manifest.subsets.items()} == {
         "train": 4, "unpaired_images": 2, "unpaired_masks": 2, "val": 8, "test": 8,
     }  # fmt: skip

@@ -20,7 +20,7 @@ from tests.files.loader_grid import loader_matrix
 from tests.raw.independent_layout import PREFIX, RawFiles, a_picture, png, small_set, some_labels
 
 COUNTS = {"train": 5, "unpaired_images": 4, "unpaired_masks": 3, "val": 4, "test": 4}
-CONFIG = PackConfig(size=32, skip_broken=False, workers=1)
+CONFIG = PackConfig(size=32, max_broken=0.0, workers=1)
 MARGIN = 4
 
 
@@ -186,7 +186,7 @@ def test_names_the_broken_entry_or_drops_and_counts_it(tmp_path: Path, damage):
         pack_files(files, tmp_path, CONFIG)
     assert not (tmp_path / "packed").exists()
     raw = RawDataset(tmp_path / "raw", "bgr")
-    manifest = pack(raw, tmp_path / "packed", dataclasses.replace(CONFIG, skip_broken=True))
+    manifest = pack(raw, tmp_path / "packed", dataclasses.replace(CONFIG, max_broken=1.0))
     train = manifest.subsets["train"]
     assert (train.count, train.listed, train.dropped[reason]) == (4, 5, 1)
     paths = PackedSet.open(tmp_path / "packed").subset("train").paths
@@ -198,7 +198,7 @@ def test_names_the_broken_entry_or_drops_and_counts_it(tmp_path: Path, damage):
 def test_empty_unpaired_labels_are_a_broken_entry(tmp_path: Path):
     files = small_set({"unpaired_masks": 2, "val": 1})
     files.put_labels("unpaired_masks1", np.zeros((2, 40, 32), np.uint8))
-    manifest = pack_files(files, tmp_path, dataclasses.replace(CONFIG, skip_broken=True))
+    manifest = pack_files(files, tmp_path, dataclasses.replace(CONFIG, max_broken=1.0))
     assert manifest.subsets["unpaired_masks"].dropped == {"labels empty": 1}
 
 
@@ -206,7 +206,7 @@ def test_an_unreadable_list_is_refused_even_when_broken_entries_are_skipped(tmp_
     folder = small_set(COUNTS).write(tmp_path / "raw")
     (folder / "datalist_val_mp.pt").write_bytes(b"garbage")
     with pytest.raises(InvalidInput, match="datalist_val_mp.pt is not a readable list"):
-        pack(RawDataset(folder, "bgr"), tmp_path / "packed", dataclasses.replace(CONFIG, skip_broken=True))
+        pack(RawDataset(folder, "bgr"), tmp_path / "packed", dataclasses.replace(CONFIG, max_broken=1.0))
 
 
 def test_refuses_an_occupied_destination_before_any_work(tmp_path: Path):

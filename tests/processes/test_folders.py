@@ -87,7 +87,7 @@ def test_a_writer_that_is_about_to_end_is_waited_for(tmp_path):
 @pytest.mark.parametrize("limit", [3_000, 20_000, 100_000])
 def test_a_full_disk_stops_prepare_and_leaves_nothing(tmp_path, limit):
     raw = RawDataset(small_set(COUNTS, 60, 40).write(tmp_path / "raw"), "bgr")
-    config = PackConfig(64, False, 1)
+    config = PackConfig(64, 0.0, 1)
     with files_up_to(limit), pytest.raises(InvalidInput, match="cannot be written.*make room"):
         pack(raw, tmp_path / "packed", config)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

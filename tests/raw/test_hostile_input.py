@@ -25,9 +25,9 @@ from hands.files.decoding import decode_image, decode_labels
 from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
 from hands.prediction.photographs import list_photographs, read_boxes, read_photographs
-from hands.raw.entries import Entry, read_entry
+from hands.raw.entries import READ, Entry, read_entry
 from hands.raw.layout import RawDataset
-from hands.raw.pt_lists import load_pt
+from hands.raw.pt_lists import read_dict, read_list
 from hands.training.learner import Learner
 from hands.training.resume import FILE, TrainingCheckpoint
 from hands.training.state import TrainingState
@@ -151,11 +151,16 @@ def test_pngs_whose_pixels_do_not_fit_their_header(rows: bytes):
 
 
 @examples(500)
-@given(mutated(LISTS), st.sampled_from([list, dict]))
-def test_lists(tmp_path: Path, content: bytes, kind: type):
+@given(mutated(LISTS))
+def test_lists(tmp_path: Path, content: bytes):
     file = tmp_path / "list.pt"
     file.write_bytes(content)
-    ends_well(lambda: load_pt(file, kind))
+    ends_well(lambda: read_entries(file))
+    ends_well(lambda: dict(read_dict(file)))
+
+
+def read_entries(file: Path) -> list[Entry]:
+    return [read_entry(content, f"entry {position}", {}) for position, content in enumerate(read_list(file, READ))]
 
 
 def with_pickle(archive: bytes, change: Callable[[bytes], bytes]) -> bytes:
@@ -181,12 +186,7 @@ def pickle_of(archive: bytes) -> bytes:
 def test_lists_whose_pickle_is_damaged(tmp_path: Path, content: bytes):
     file = tmp_path / "list.pt"
     file.write_bytes(with_pickle(LISTS[0], lambda _: content))
-
-    def read() -> None:
-        for position, entry in enumerate(load_pt(file, list)):
-            read_entry(entry, f"entry {position}", {})
-
-    ends_well(read)
+    ends_well(lambda: read_entries(file))
 
 
 values = st.recursive(
@@ -207,18 +207,19 @@ FIELDS = ("img_path", "bbox", "hand_type", "hand_type_valid", "seq_name", "captu
 
 @examples(300)
 @given(st.sampled_from(FIELDS), values)
-def test_entries_with_any_value_in_a_field(field: str, value: object):
-    entry = an_entry("val/a", [0, 0, 9, 9]) | {field: value}
-    ends_well(lambda: read_entry(entry, "entry 0", {}))
+def test_entries_with_any_value_in_a_field(tmp_path: Path, field: str, value: object):
+    file = tmp_path / "list.pt"
+    torch.save([an_entry("val/a", [0, 0, 9, 9]) | {field: value}], file)
+    ends_well(lambda: read_entries(file))
 
 
 def test_a_list_that_holds_itself(tmp_path: Path):
     content: list = []
     content.append(content)
     torch.save(content, tmp_path / "list.pt")
-    ends_well(lambda: read_entry(load_pt(tmp_path / "list.pt", list)[0], "entry 0", {}))
-    entry = an_entry("val/a", [0, 0, 9, 9]) | {"bbox": content}
-    ends_well(lambda: read_entry(entry, "entry 0", {}))
+    ends_well(lambda: read_entries(tmp_path / "list.pt"))
+    torch.save([an_entry("val/a", [0, 0, 9, 9]) | {"bbox": content}], tmp_path / "list.pt")
+    ends_well(lambda: read_entries(tmp_path / "list.pt"))
 
 
 # LMDB values, through prepare
@@ -239,8 +240,8 @@ def test_prepare_with_damaged_values(tmp_path_factory: pytest.TempPathFactory, r
     key = data.draw(st.sampled_from(sorted(store)))
     store[key] = data.draw(mutated([store[key]])) or b"x"
     raw = RawDataset(damaged.write(folder / "raw"), "bgr")
-    ends_well(lambda: pack(raw, folder / "refused", PackConfig(16, False, 1)))
-    manifest = pack(raw, folder / "skipped", PackConfig(16, True, 1))
+    ends_well(lambda: pack(raw, folder / "refused", PackConfig(16, 0.0, 1)))
+    manifest = pack(raw, folder / "skipped", PackConfig(16, 1.0, 1))
     assert sum(subset.count for subset in manifest.subsets.values()) >= 4  # at most the one is dropped
 
 
@@ -250,7 +251,7 @@ def test_any_box_around_a_picture(tmp_path_factory: pytest.TempPathFactory, box:
     from hands.files.crop import crop_image, crop_labels
 
     def read() -> None:
-        entry = read_entry(an_entry("val/a", list(box)), "entry 0", {})
+        entry = read_entry(an_entry("val/a", []) | {"bbox": np.array(box, np.float32).tolist()}, "entry 0", {})
         assert isinstance(entry, Entry)
         crop_image(PICTURE, entry.box, 16, 2)
         crop_labels(some_labels(12, 9, 1), entry.box, 16, 2)
