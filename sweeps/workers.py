@@ -12,6 +12,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from hands.processes.parents import end_with_parent
 from hands.processes.signals import STOP_SIGNALS
 from sweeps.job import Job
 
@@ -86,6 +87,7 @@ def find_setting(params: SimpleNamespace) -> "Setting":
 
 
 def _work(job: Job) -> None:
+    end_with_parent(STOP_TIMEOUT_S)
     from sweeps.worker import work  # torch and the rest: imported in the fork server alone
 
     work(job)

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
-import psutil
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+
+from hands.processes.identity import is_gone, this_place, this_process
 
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
     from hands.packed.packed_set import PackedSet
@@ -93,26 +94,18 @@ def _point_to(resumed: str) -> None:
         MlflowClient().update_run(pointer, status="FINISHED", name=f"resumes {resumed[:8]}")
 
 
-def this_process() -> str:
-    """Names this process among all that ever were: host, process id, start time."""
-    process = psutil.Process()
-    return f"{platform.node()} {process.pid} {process.create_time()}"
-
-
 def end_dead_runs() -> None:
-    """Ends, as KILLED, runs of this machine that still say RUNNING though their process is gone (kill -9, a crash)."""
-    for found in mlflow.search_runs(
-        search_all_experiments=True,
-        filter_string=f"attributes.status = 'RUNNING' and tags.`{PROCESS_TAG}` LIKE '{platform.node()} %'",
-        output_format="list",
-    ):
-        _, pid, created = found.data.tags[PROCESS_TAG].rsplit(" ", 2)
-        try:
-            alive = str(psutil.Process(int(pid)).create_time()) == created
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
-            MlflowClient().set_terminated(found.info.run_id, "KILLED")
+    """Ends, as KILLED, this user's runs here that still say RUNNING though their process is gone (kill -9, a crash). Those that
+    the server does not let it see or end stay as they are."""
+    with brief_requests(), suppress(MlflowException):
+        for found in mlflow.search_runs(
+            search_all_experiments=True,
+            filter_string=f"attributes.status = 'RUNNING' and tags.`{PROCESS_TAG}` LIKE '{this_place()} %'",
+            output_format="list",
+        ):
+            if is_gone(found.data.tags[PROCESS_TAG]):
+                with suppress(MlflowException):
+                    MlflowClient().set_terminated(found.info.run_id, "KILLED")
 
 
 def environment() -> dict:
