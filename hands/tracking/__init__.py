@@ -19,9 +19,10 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric
+from mlflow.entities import Metric, RunData
 from mlflow.exceptions import MlflowException
 
+from hands.errors import InvalidInput, masked
 from hands.processes.identity import is_gone, this_place, this_process
 
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
@@ -33,6 +34,7 @@ PROCESS_TAG, RESUMES_TAG = "hands.process", "hands.resumes"
 ENTRY_POINT_TAG = "hands.entry_point"
 FAILURE_TAG = "hands.failure"
 OUTPUT_TAG = "hands.output."
+BRIEF_S = 10
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # and every look at an input example
@@ -60,24 +62,38 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
         if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
             MlflowClient().update_run(active.info.run_id, name=entry_point)
         # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
-        known = MlflowClient().get_run(active.info.run_id).data.params
-        mlflow.log_params({name: value for name, value in params.items() if name not in known})
+        known = MlflowClient().get_run(active.info.run_id).data
+        _hide_what_is_shown(known)
+        mlflow.log_params({name: masked(str(value)) for name, value in params.items() if name not in known.params})
         mlflow.log_dict(environment(), "environment.json")
         yield active
     except BaseException as error:
         with brief_requests():
             with suppress(MlflowException):
-                mlflow.set_tag(FAILURE_TAG, f"{type(error).__name__}: {error}"[:4000])
+                mlflow.set_tag(FAILURE_TAG, masked(f"{type(error).__name__}: {error}")[:4000])
             with suppress(MlflowException):
                 mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     mlflow.end_run()
 
 
+def _hide_what_is_shown(logged: RunData) -> None:
+    """Passwords in URLs that `mlflow run` was given: parameters, and where the project comes from, which is a tag."""
+    for name, value in logged.tags.items():
+        if masked(value) != value:
+            mlflow.set_tag(name, masked(value))
+    shown = [name for name, value in logged.params.items() if masked(value) != value]
+    if shown:
+        raise InvalidInput(
+            f"`mlflow run` has logged {', '.join(shown)} with a password in it, for everyone to read: change the password, and "
+            f"give the new one in PGPASSWORD or ~/.pgpass, not in the URL."
+        )
+
+
 @contextmanager
-def brief_requests() -> Iterator[None]:
+def brief_requests(timeout_s: int = BRIEF_S) -> Iterator[None]:
     """Requests to a tracking server that is away fail in seconds, instead of after MLflow's four minutes of retries."""
-    variables = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    variables = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s)}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
