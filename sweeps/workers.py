@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from hands.errors import InvalidInput
+from hands.processes.parents import end_with_parent
 from hands.processes.signals import STOP_SIGNALS
 from sweeps.errors import GivenUp, cause
 from sweeps.job import Job
@@ -114,6 +115,7 @@ def find_setting(params: SimpleNamespace, folder: Path) -> "Setting":
 
 
 def _work(job: Job, say: Connection) -> None:
+    end_with_parent(STOP_TIMEOUT_S)
     from sweeps.worker import work  # torch and the rest: imported in the fork server alone
 
     try:

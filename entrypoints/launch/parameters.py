@@ -176,7 +176,8 @@ SYNTHESIS = (
     "paired_subjects", "unpaired_subjects", "eval_subjects", "workers",
 )  # fmt: skip
 PIPELINE = (
-    "recipe", "data_dir", "packed_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order", "skip_broken", "max_broken",
+    "recipe", "data_dir", "packed_dir", "work_dir", "params_from", *SYNTHESIS, "size", "channel_order",
+    "skip_broken", "max_broken",
     "train_split", "val_split", "unpaired", "unpaired_split", "g1", "g2", "encoder_weights",
     "phase1_epochs", "round1_init_epochs", "round1_paired_epochs", "round2_init_epochs", "round2_paired_epochs",
     "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",

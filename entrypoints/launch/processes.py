@@ -5,11 +5,9 @@ short step's work (docs/performance.md, Start). Here a fork server imports them 
 `python -m entrypoints.<name>` in its own run, and ends like any process.
 """
 
-import ctypes
 import multiprocessing
 import os
 import runpy
-import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +16,7 @@ from typing import TypeVar
 import mlflow
 
 from hands.errors import InvalidInput
+from hands.processes.parents import end_with_parent
 from hands.processes.signals import stop_signals_held
 from hands.tracking.steps import (
     adopt_step_run,
@@ -28,7 +27,6 @@ from hands.tracking.steps import (
     outputs,
 )
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 Result = TypeVar("Result")
 
 GRACE_S = 60  # for a step to end its run once it was told to stop
@@ -48,7 +46,7 @@ def call(function: Callable[..., Result], *arguments: object) -> Result:
 
     A caller that is told to stop ends the call with it.
     """
-    with ProcessPoolExecutor(1, mp_context=_server) as pool:
+    with ProcessPoolExecutor(1, mp_context=_server, initializer=end_with_parent, initargs=(0,)) as pool:
         try:
             with stop_signals_held():
                 called = pool.submit(function, *arguments)
@@ -113,8 +111,7 @@ def _stop(process: multiprocessing.Process) -> None:
 
 
 def _run(entry_point: str, arguments: list[str], environment: dict[str, str]) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a pipeline that is killed takes its step along
+    end_with_parent(GRACE_S)
     os.environ.update(environment)
     sys.argv = [entry_point, *arguments]
     runpy.run_module(f"entrypoints.{entry_point}", run_name="__main__", alter_sys=True)

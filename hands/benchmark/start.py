@@ -18,6 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_STEP = re.compile(rb"\b0/\d+ \[00:00<\?")  # the progress bar of hands.training.loop.fit, drawn before its first step
 TIMEOUT_S = 300
 IMPORTS = "import mlflow, torch"
+MLFLOW = f"""
+import runpy, sys
+sys.path.append({str(ROOT)!r})
+from hands.processes.parents import end_with_parent
+end_with_parent(0)
+runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
+"""  # `python -m mlflow`, which ends with this process
 
 
 def start_rows(setting: BenchSetting) -> list[Row]:
@@ -50,7 +57,7 @@ def phase1_command(setting: BenchSetting) -> list[str]:
         "data_residency": setting.device.data_residency,
     }
     given = [word for name, value in values.items() for word in ("-P", f"{name}={value}")]
-    return [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "phase1", "--env-manager", "local", *given]
+    return [sys.executable, "-c", MLFLOW, "run", str(ROOT), "-e", "phase1", "--env-manager", "local", *given]
 
 
 def own_environment(folder: Path) -> dict[str, str]:

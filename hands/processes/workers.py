@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from hands.errors import InvalidInput
+from hands.processes.parents import end_with_parent
 from hands.processes.signals import stop_signals_held
 
 _TASKS_AHEAD = 3  # per worker: bounds what waits in memory
@@ -28,7 +28,7 @@ def in_order(work: Callable[[Task], Result], tasks: Iterator[Task], workers: int
     if workers <= 1:
         yield from ((task, work(task)) for task in tasks)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent, initargs=(0,))
     waiting: deque = deque()
     try:
         for task in tasks:
@@ -44,16 +44,6 @@ def in_order(work: Callable[[Task], Result], tasks: Iterator[Task], workers: int
         raise InvalidInput("A worker process was killed, most likely for want of memory; give fewer workers.") from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """In a worker: a parent that is killed outright would leave it waiting for ever."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from hands.evaluation.inference import predict_subset
 from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import frame_rows
+from hands.processes.parents import end_with_parent
 from hands.raw.provenance import merged
 from hands.steps.configs import device_config
 from hands.steps.known import known
@@ -66,19 +67,27 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
     if "train_split" in vars(params):
         require_parts(packed.subset(params.train_split))
     fabric = create_fabric(device_config(params))
+    if fabric.local_rank:
+        end_with_parent(0)
     fabric.launch()
+    resumed = fabric.broadcast(resumed)  # processes that look for the latest run at different moments may find different ones
     val = RecordReader(val_subset, params.data_residency, fabric.device)
     fingerprint = checkpoint_fingerprint(params, packed)
+    folder = Path(params.checkpoint_dir) / resumed if resumed else None
+    checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
     if fabric.global_rank != 0:
-        folder = Path(params.checkpoint_dir) / resumed if resumed else None
-        checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
         yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
         return
+    if resumed:
+        checkpoint.claim()
+        run_to_resume(entry_point, resumed, params.checkpoint_dir)  # whoever trained it until now may have finished it
     with tracking.run(entry_point, vars(params), resumed) as active:
         note_code(entry_point)
-        folder = Path(params.checkpoint_dir) / active.info.run_id
-        checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
-        checkpoint.claim()
+        if not resumed:
+            folder = Path(params.checkpoint_dir) / active.info.run_id
+            checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
+            checkpoint.claim()
+            checkpoint.begin()
         dataset = tracking.log_dataset(packed, "training")
         sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
         log_sources(sources)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from hands.errors import InvalidInput
 from hands.files.encoding import encode_labels, encode_swapped_jpeg
 from hands.parts import LEFT_LABEL_OFFSET
+from hands.processes.parents import end_with_parent
 from hands.processes.workers import single_threaded_children
 from hands.synthetic.poses import LEVELS
 from hands.synthetic.scene import (
@@ -145,7 +146,7 @@ def plan(config: SynthesisConfig) -> list[Job]:
 
 def _frames(config: SynthesisConfig) -> Iterator[EncodedFrame]:
     jobs = plan(config)
-    with single_threaded_children(), multiprocessing.get_context("spawn").Pool(config.workers) as pool:
+    with single_threaded_children(), multiprocessing.get_context("spawn").Pool(config.workers, end_with_parent, (0,)) as pool:
         ids = sorted({job.subject for job in jobs})
         building = pool.imap(_build_subject, [(config.seed, subject) for subject in ids])
         subjects = dict(zip(ids, tqdm(building, total=len(ids), desc="subjects"), strict=True))

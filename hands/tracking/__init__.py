@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
-import psutil
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric
+from mlflow.entities import Metric, RunData
 from mlflow.exceptions import MlflowException
 
+from hands.errors import InvalidInput, masked
+from hands.processes.identity import is_gone, this_place, this_process
 from hands.processes.processors import allowed_processors
 from hands.tracking.provenance import log_sources
 
@@ -37,6 +38,7 @@ FAILURE_TAG = "hands.failure"
 WARNING_TAG = "hands.warning"
 OUTPUT_TAG, DIGEST_TAG = "hands.output.", "hands.digest."
 COVERAGE_TAG = "hands.coverage."
+BRIEF_S = 10
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # and every look at an input example
@@ -64,24 +66,38 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
         if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
             MlflowClient().update_run(active.info.run_id, name=entry_point)
         # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
-        known = MlflowClient().get_run(active.info.run_id).data.params
-        mlflow.log_params({name: value for name, value in params.items() if name not in known})
+        known = MlflowClient().get_run(active.info.run_id).data
+        _hide_what_is_shown(known)
+        mlflow.log_params({name: masked(str(value)) for name, value in params.items() if name not in known.params})
         mlflow.log_dict(environment(), "environment.json")
         yield active
     except BaseException as error:
         with brief_requests():
             with suppress(MlflowException):
-                mlflow.set_tag(FAILURE_TAG, f"{type(error).__name__}: {error}"[:4000])
+                mlflow.set_tag(FAILURE_TAG, masked(f"{type(error).__name__}: {error}")[:4000])
             with suppress(MlflowException):
                 mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     mlflow.end_run()
 
 
+def _hide_what_is_shown(logged: RunData) -> None:
+    """Passwords in URLs that `mlflow run` was given: parameters, and where the project comes from, which is a tag."""
+    for name, value in logged.tags.items():
+        if masked(value) != value:
+            mlflow.set_tag(name, masked(value))
+    shown = [name for name, value in logged.params.items() if masked(value) != value]
+    if shown:
+        raise InvalidInput(
+            f"`mlflow run` has logged {', '.join(shown)} with a password in it, for everyone to read: change the password, and "
+            f"give the new one in PGPASSWORD or ~/.pgpass, not in the URL."
+        )
+
+
 @contextmanager
-def brief_requests() -> Iterator[None]:
+def brief_requests(timeout_s: int = BRIEF_S) -> Iterator[None]:
     """Requests to a tracking server that is away fail in seconds, instead of after MLflow's four minutes of retries."""
-    variables = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    variables = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s)}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -98,26 +114,18 @@ def _point_to(resumed: str) -> None:
         MlflowClient().update_run(pointer, status="FINISHED", name=f"resumes {resumed[:8]}")
 
 
-def this_process() -> str:
-    """Names this process among all that ever were: host, process id, start time."""
-    process = psutil.Process()
-    return f"{platform.node()} {process.pid} {process.create_time()}"
-
-
 def end_dead_runs() -> None:
-    """Ends, as KILLED, runs of this machine that still say RUNNING though their process is gone (kill -9, a crash)."""
-    for found in mlflow.search_runs(
-        search_all_experiments=True,
-        filter_string=f"attributes.status = 'RUNNING' and tags.`{PROCESS_TAG}` LIKE '{platform.node()} %'",
-        output_format="list",
-    ):
-        _, pid, created = found.data.tags[PROCESS_TAG].rsplit(" ", 2)
-        try:
-            alive = str(psutil.Process(int(pid)).create_time()) == created
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
-            MlflowClient().set_terminated(found.info.run_id, "KILLED")
+    """Ends, as KILLED, this user's runs here that still say RUNNING though their process is gone (kill -9, a crash). Those that
+    the server does not let it see or end stay as they are."""
+    with brief_requests(), suppress(MlflowException):
+        for found in mlflow.search_runs(
+            search_all_experiments=True,
+            filter_string=f"attributes.status = 'RUNNING' and tags.`{PROCESS_TAG}` LIKE '{this_place()} %'",
+            output_format="list",
+        ):
+            if is_gone(found.data.tags[PROCESS_TAG]):
+                with suppress(MlflowException):
+                    MlflowClient().set_terminated(found.info.run_id, "KILLED")
 
 
 def environment() -> dict:

@@ -10,10 +10,12 @@ from mlflow.exceptions import MlflowException
 
 from hands.errors import InvalidInput
 from hands.packed.manifest import read_manifest
+from hands.processes.identity import is_gone, this_process
 from hands.raw.digest import content_digest
-from hands.tracking import DIGEST_TAG, ENTRY_POINT_TAG, OUTPUT_TAG, PROCESS_TAG, ROOT, this_process
+from hands.tracking import DIGEST_TAG, ENTRY_POINT_TAG, OUTPUT_TAG, PROCESS_TAG, ROOT
 from hands.tracking.code import code_digest
 from hands.tracking.keys import step_key
+from hands.training.claim import first_free, has_checkpoint
 
 STEP_KEY_TAG = "hands.step_key"
 CODE_TAG = "hands.code"  # hands.tracking.code.code_digest, which is part of the key
@@ -63,17 +65,18 @@ def is_made(folder: str) -> bool:
 
 
 def find_unfinished(key: str, checkpoint_dir: str) -> str | None:
-    """The newest run of a step with this key that was broken off and left a checkpoint; its id."""
+    """The newest run of a step with this key that was broken off, left a checkpoint and is not being trained; its id."""
     found = mlflow.search_runs(
         search_all_experiments=True,
         filter_string=f"attributes.status != 'FINISHED' and tags.`{STEP_KEY_TAG}` = '{key}'",
         output_format="list",
     )
-    return next((run.info.run_id for run in found if _has_checkpoint(run.info.run_id, checkpoint_dir)), None)
+    return _first_free(found, checkpoint_dir)
 
 
 def run_to_resume(entry_point: str, resume: str, checkpoint_dir: str) -> str:
-    """The id of the run that `resume` names: a run id, or "latest" for the newest of this entry point with a checkpoint.
+    """The id of the run that `resume` names: a run id, or "latest" for the newest of this entry point that has a checkpoint and
+    that no living process trains.
 
     Raises:
         InvalidInput: there is no such run, or it has no checkpoint.
@@ -84,10 +87,11 @@ def run_to_resume(entry_point: str, resume: str, checkpoint_dir: str) -> str:
             filter_string=f"attributes.status != 'FINISHED' and tags.`{ENTRY_POINT_TAG}` = '{entry_point}'",
             output_format="list",
         )
-        found = next((run.info.run_id for run in runs if _has_checkpoint(run.info.run_id, checkpoint_dir)), None)
+        found = _first_free(runs, checkpoint_dir)
         if found is None:
             raise InvalidInput(
-                f"no unfinished run of {entry_point} has a checkpoint in {checkpoint_dir}; start one without resume."
+                f"no unfinished run of {entry_point} has a checkpoint in {checkpoint_dir} and waits to go on; start one "
+                f"without resume."
             )
         return found
     try:
@@ -96,13 +100,14 @@ def run_to_resume(entry_point: str, resume: str, checkpoint_dir: str) -> str:
         raise InvalidInput(f"resume is '{resume}', which is no run here; expected a run id, or latest.") from error
     if run.info.status == "FINISHED":
         raise InvalidInput(f"run {resume} is finished; there is nothing to go on with.")
-    if not _has_checkpoint(resume, checkpoint_dir):
+    if not has_checkpoint(Path(checkpoint_dir) / resume):
         raise InvalidInput(f"run {resume} has no checkpoint in {checkpoint_dir}; give its checkpoint_dir, or start anew.")
     return resume
 
 
-def _has_checkpoint(run_id: str, checkpoint_dir: str) -> bool:
-    return (Path(checkpoint_dir) / run_id / "last.pt").exists()
+def _first_free(runs: list[Run], checkpoint_dir: str) -> str | None:
+    folder = first_free(Path(checkpoint_dir) / run.info.run_id for run in runs)
+    return None if folder is None else folder.name
 
 
 def outputs(run_id: str) -> dict[str, str]:
@@ -162,6 +167,8 @@ def adopt_step_run(run_id: str) -> None:
 
 
 def end_step_run(run_id: str, status: str) -> None:
-    """Ends a step's run whose process died without doing so."""
-    if MlflowClient().get_run(run_id).info.status == "RUNNING":
+    """Ends a step's run whose process died without doing so; not one that another process has gone on with."""
+    run = MlflowClient().get_run(run_id)
+    process = run.data.tags.get(PROCESS_TAG, "")
+    if run.info.status == "RUNNING" and (process == this_process() or is_gone(process)):
         MlflowClient().set_terminated(run_id, status)

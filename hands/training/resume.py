@@ -9,18 +9,18 @@ import shutil
 import signal
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from hands.errors import InvalidInput
 from hands.files.torch_files import check_state
-from hands.processes.locks import hold
+from hands.processes.folders import flush
 from hands.processes.signals import STOP_SIGNALS
+from hands.training.claim import FILE, claim
 
 FORMAT = 1
-FILE, LOCK = "last.pt", ".lock"
-CLAIM_S = 30
 
 
 class TrainingCheckpoint:
@@ -40,18 +40,25 @@ class TrainingCheckpoint:
         self._untrained = False
 
     def claim(self) -> None:
-        """Makes this process the one that trains the run; waits a while for a predecessor that is about to end.
-
-        From here on the run can be resumed: a first checkpoint says that nothing is trained yet.
+        """Makes this process the one that trains the run, to its end. Before that nothing of the run may be touched.
 
         Raises:
-            InvalidInput: another process is training it.
+            InvalidInput: another process is training it, or the folder cannot be written.
         """
-        taken = f"another process is training the run of {self.folder}; wait for it, or stop it first."
-        self._lock = hold(self.folder / LOCK, taken, CLAIM_S)
-        if not (self.folder / FILE).exists():
-            self.save({})
-            self._untrained = True
+        self._lock = claim(self.folder)
+
+    def begin(self) -> None:
+        """From here on the run can be resumed: a first checkpoint says that nothing is trained yet.
+
+        Raises:
+            InvalidInput: it cannot be written.
+        """
+        try:
+            self._write({})
+        except (OSError, RuntimeError) as error:
+            place = self.folder.parent
+            raise InvalidInput(f"checkpoint_dir {place} takes no checkpoint ({error}); make room, or give another.") from error
+        self._untrained = True
 
     def due(self) -> bool:
         return self.folder is not None and time.monotonic() - self._written >= 60 * self.minutes
@@ -62,6 +69,15 @@ class TrainingCheckpoint:
             return
         self._written = time.monotonic()
         self._untrained = False
+        try:
+            self._write(state)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            warnings.warn(
+                f"the checkpoint {self.folder / FILE} cannot be written ({error}); the previous one stays, training goes on",
+                stacklevel=2,
+            )
+
+    def _write(self, state: dict) -> None:
         partial = self.folder / f".{FILE}.partial"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,15 +86,11 @@ class TrainingCheckpoint:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, self.folder / FILE)
-            directory = os.open(self.folder, os.O_RDONLY)
-            os.fsync(directory)
-            os.close(directory)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            partial.unlink(missing_ok=True)
-            warnings.warn(
-                f"the checkpoint {self.folder / FILE} cannot be written ({error}); the previous one stays, training goes on",
-                stacklevel=2,
-            )
+            flush(self.folder)
+        except (OSError, RuntimeError):
+            with suppress(OSError):
+                partial.unlink()
+            raise
 
     def load(self) -> dict | None:
         """The last checkpoint's state; None where nothing is trained yet.

@@ -199,7 +199,7 @@ def test_other_parameters_are_refused(tmp_path):
 
 
 def test_a_run_can_be_resumed_before_it_has_trained_anything(tmp_path):
-    TrainingCheckpoint(tmp_path / "run", NEVER, "lr=1").claim()
+    TrainingCheckpoint(tmp_path / "run", NEVER, "lr=1").begin()
     assert TrainingCheckpoint(tmp_path / "run", NEVER, "lr=1").load() is None
     with pytest.raises(InvalidInput, match="other parameters"):
         TrainingCheckpoint(tmp_path / "run", NEVER, "lr=2").load()
@@ -207,26 +207,16 @@ def test_a_run_can_be_resumed_before_it_has_trained_anything(tmp_path):
 
 def test_only_a_checkpoint_of_nothing_goes_with_a_failed_run(tmp_path):
     failed = TrainingCheckpoint(tmp_path / "failed", NEVER, "same")
-    failed.claim()
+    failed.begin()
     failed.remove_if_untrained()
     assert not (tmp_path / "failed").exists()
     trained = TrainingCheckpoint(tmp_path / "trained", NEVER, "same")
-    trained.claim()
+    trained.begin()
     trained.save({"step": 1})
     trained.remove_if_untrained()
     resumed = TrainingCheckpoint(tmp_path / "trained", NEVER, "same")
-    trained._lock.close()
-    resumed.claim()
     resumed.remove_if_untrained()
     assert resumed.load()["step"] == 1
-
-
-def test_two_processes_cannot_train_one_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("hands.training.resume.CLAIM_S", 0)
-    holder = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
-    holder.claim()
-    with pytest.raises(InvalidInput, match="another process"):
-        TrainingCheckpoint(tmp_path / "run", NEVER, "same").claim()
 
 
 class Attack:
