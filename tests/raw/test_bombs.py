@@ -165,4 +165,5 @@ def test_records_that_overlap(tmp_path: Path):
 def test_names_of_classes_do_not_write_on_the_screen(tmp_path: Path):
     for module, found in ((b"os", "os.system"), (b"a\n\x1b[2J", "strange class"), (b"a" * 200, "strange class")):
         content = b"\x80\x04]\x8c" + bytes([len(module)]) + module + b"\x8c\x06system\x93a."
-        assert bounded(lambda content=content: entries(archive(tmp_path, content))).startswith(f"entry 0 is a {found}, not a dict")
+        file = archive(tmp_path, content)
+        assert bounded(lambda file=file: entries(file)).startswith(f"entry 0 is a {found}, not a dict")
