@@ -96,7 +96,9 @@ class Members(pickle._Unpickler):
             raise WrongRoot(kind(self.stack[-1]))
 
     def find_class(self, module: str, name: str) -> Named:
-        return Named(f"{module}.{name}", self.table.makers.get(f"{module} {name}"))
+        full = f"{module}.{name}"
+        shown = full if full.isprintable() and len(full) <= 80 else "strange class"  # in messages
+        return Named(shown, self.table.makers.get(f"{module} {name}"))
 
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack[-1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hands.errors import shown
 from hands.files.decoding import BrokenEntry
 from hands.files.lmdb_files import MAX_KEY_BYTES
-from hands.files.pickles import Thing
+from hands.files.pickles import Named, Thing
 from hands.parts import HAND_TYPES
 from hands.raw.plain_values import one, several, shape_of
 
@@ -139,7 +139,7 @@ def _line(value: object) -> str | None:
 
 
 def _shown(value: object) -> str:
-    return f"a {value.name}"[:80] if isinstance(value, Thing) else shape_of(value) or shown(value)
+    return f"a {value.name}" if isinstance(value, Thing | Named) else shape_of(value) or shown(value)
 
 
 def _broken(what: str) -> BrokenEntry:

@@ -160,3 +160,10 @@ def test_records_that_overlap(tmp_path: Path):
     struct.pack_into("<Q", content, len(content) - 42 + 8, end + len(names) - size)  # where that end now is
     file.write_bytes(content[:start] + names + content[end:])
     assert "cut short, or its records overlap" in bounded(lambda: entries(file))
+
+
+def test_names_of_classes_do_not_write_on_the_screen(tmp_path: Path):
+    for module, found in ((b"os", "os.system"), (b"a\n\x1b[2J", "strange class"), (b"a" * 200, "strange class")):
+        content = b"\x80\x04]\x8c" + bytes([len(module)]) + module + b"\x8c\x06system\x93a."
+        file = archive(tmp_path, content)
+        assert bounded(lambda file=file: entries(file)).startswith(f"entry 0 is a {found}, not a dict")
