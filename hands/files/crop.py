@@ -86,7 +86,7 @@ def box_around(labels: np.ndarray) -> Box | None:
 
 
 def _nearest(start: float, offsets: np.ndarray, length: int) -> tuple[np.ndarray, slice]:
-    """Indices of the pixels nearest to start + offsets, which ascend, as far as 0..length - 1 holds them, and which these are."""
+    """Indices of the pixels nearest to ascending start + offsets, as far as they lie in 0..length - 1, and which these are."""
     one = 1 << _FRACTION_BITS
     fixed = np.rint(one * start).astype(np.int64) + np.rint(one * offsets).astype(np.int64)
     indices = (fixed + one // 2) >> _FRACTION_BITS

@@ -37,8 +37,9 @@ def augment(
     """A random crop of each record: image and both hands' labels move together.
 
     Scale, rotation, translation, colour and a horizontal flip that swaps the two hands' labels, as the constants above
-    say; turned, scaled and mirrored about the crop's middle, so that a mirrored crop is the crop mirrored. One sampling grid a record serves the image (bilinear) and the labels (nearest). Every process draws for the
-    batch of all processes and takes its share, so that a record's crop does not depend on their number.
+    say; turned, scaled and mirrored about the crop's middle, so that a mirrored crop is the crop mirrored. One sampling
+    grid a record serves the image (bilinear) and the labels (nearest). Every process draws for the batch of all
+    processes and takes its share, so that a record's crop does not depend on their number.
 
     Args:
         records: (N, C, P, P) uint8 with C = 5, or 3 (no labels), or 2 (no image).

@@ -136,8 +136,8 @@ def _crop(photograph: Photograph, picture: np.ndarray, box: Box, size: int) -> n
 
 
 def whole_picture(picture: np.ndarray, size: int) -> Box:
-    """The square whose crop to `size` shows all of a picture (H, W, 3) to its edges: its x, y is where the crop's first pixel has
-    its centre, half a pixel of the crop inside the edge."""
+    """The square whose crop to `size` shows all of a picture (H, W, 3) to its edges: its x, y is where the crop's first pixel
+    has its centre, half a pixel of the crop inside the edge."""
     height, width = picture.shape[:2]
     x, y, side, _ = square((0.0, 0.0, float(width), float(height)))
     inside = side / size / 2 - 0.5
