@@ -159,6 +159,8 @@ TYPES = {
     "work_dir": (PATH, "folder for the datasets that the pipeline makes"),
     "registered_model": (TEXT, "name in the model registry"),
     "recipe": (click.Choice(["main", "dryrun", "full"]), "whose defaults these are; names the run"),
+    # room on the disk
+    "yes": (FLAG, "remove what is found, instead of saying what would be removed"),
     # benchmark
     "lines": (TEXT, "lines of the benchmark to measure, with commas between"),
     "networks": (TEXT, "networks of line 5, with commas between; the first one is the other lines' too"),

@@ -137,7 +137,10 @@ def test_a_model_is_registered_once(registry, models, store):
     ([a_score(0.9), a_score(0.4, "b")], "champion, with val/miou 0.4000"),
     ([a_score(0.5, val="minival")], "champion-train-minival, with val/miou 0.5000"),
     ([a_score(math.nan)], "its val/miou is nan; no champion"),
-    ([a_score(0.9, train="trainval")], "trained on val too (train_split=trainval), so that its score ranks nothing"),
+    (
+        [a_score(0.9, train="trainval")],
+        "trained on val too (train_split=trainval), so that its score ranks nothing; no champion",
+    ),
 ])  # fmt: skip
 def test_what_is_said_of_it(registry, scores, said):
     for score in scores:
