@@ -50,7 +50,7 @@ def find_setting(params: SimpleNamespace, folder: Path) -> Setting:
     """
     space = load_space(params.space)
     check_splits(params, space.metric)
-    g1, d = (_keep(fetch_network(uri), folder / name) for name, uri in (("g1", params.g1_model), ("d", params.d_model)))
+    g1, d = (_keep(uri, folder / name) for name, uri in (("g1", params.g1_model), ("d", params.d_model)))
     manifest = read_manifest(Path(params.packed_dir))
     if params.init_epochs and params.unpaired not in ("images", "both"):
         raise InvalidInput(
@@ -104,10 +104,16 @@ def check_steps(params: SimpleNamespace) -> None:
     create_fabric(one_device(params))
 
 
-def _keep(fetched: Path, folder: Path) -> Path:
-    folder.mkdir()
-    for name in (NETWORK_FILE, WEIGHTS_FILE):
-        shutil.copyfile(fetched / name, folder / name)
+def _keep(uri: str, folder: Path) -> Path:
+    fetched = fetch_network(uri)
+    try:
+        folder.mkdir()
+        for name in (NETWORK_FILE, WEIGHTS_FILE):
+            shutil.copyfile(fetched / name, folder / name)
+    except OSError as error:
+        raise InvalidInput(
+            f"{folder.parent} does not take the model '{uri}' ({error}); make room there, or name another folder in TMPDIR."
+        ) from error
     return folder
 
 

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
+from safetensors import SafetensorError
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.ending import SETTLING
@@ -27,7 +28,7 @@ from sweeps.trial import Objective
 
 POLL_S = 1.0
 PAUSES_S = (10, 60)  # after a failure, and after another one in a row; a third one is the last
-KNOWN = (MlflowException, SQLAlchemyError, OSError, MemoryError, torch.OutOfMemoryError)  # without traceback
+KNOWN = (MlflowException, SQLAlchemyError, SafetensorError, OSError, MemoryError, torch.OutOfMemoryError)  # no traceback
 
 
 def work(job: Job) -> None:

@@ -154,7 +154,7 @@ TYPES = {
     "heartbeat_interval": (POSITIVE, "seconds between a worker's signs of life; after four missed ones it counts as dead"),
     "init_epochs": (COUNT, "epochs of weights initialization in a trial; 0 leaves it out"),
     "paired_epochs": (POSITIVE, "epochs of paired training in a trial"),
-    "params_from": (MODEL, "a sweep's run id or a best_params.json, whose weights replace those given; empty for none"),
+    "params_from": (MODEL, "a sweep's run id or a best_params.json, whose parameters replace the recipe's; empty for none"),
     # pipeline
     "work_dir": (PATH, "folder for the datasets that the pipeline makes"),
     "registered_model": (TEXT, "name in the model registry"),

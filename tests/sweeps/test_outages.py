@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from safetensors import SafetensorError
 
 from hands.networks.checkpoint import save_network
 from hands.tracking import FAILURE_TAG, ROOT
@@ -90,6 +91,7 @@ def raising(error: BaseException, *trials: int) -> Callable[[int], None]:
         torch.OutOfMemoryError("CUDA out of memory"),
         MemoryError("no more"),
         OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("I/O error: No space left on device"),
         MlflowException("API request failed: Connection refused"),
         StorageInternalError("hidden"),
         RuntimeError("CUDA error: unspecified launch failure"),
