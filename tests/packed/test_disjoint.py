@@ -17,7 +17,7 @@ from tests.project import invoke, newest_run
 from tests.raw.independent_layout import RawFiles, an_entry, small_set
 
 COUNTS = {"train": 5, "unpaired_images": 4, "unpaired_masks": 3, "val": 4, "test": 4}
-CONFIG = PackConfig(size=32, skip_broken=False, workers=1)
+CONFIG = PackConfig(size=32, max_broken=0.0, workers=1)
 COMPLETE, TRAIN, VAL, TEST = (
     "datalist_train_complete.pt", "datalist_train_mp.pt", "datalist_val_mp.pt", "datalist_stud_test.pt",
 )  # fmt: skip
@@ -83,13 +83,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("skip_broken", [False, True])
+@pytest.mark.parametrize("max_broken", [0.0, 1.0])
 @pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__)
-def test_what_is_trained_on_is_not_scored_on(tmp_path: Path, change, skip_broken: bool):
+def test_what_is_trained_on_is_not_scored_on(tmp_path: Path, change, max_broken: float):
     files = small_set(COUNTS)
     change(files)
     with pytest.raises(InvalidInput, match=REFUSED[change]):
-        packed(files, tmp_path, dataclasses.replace(CONFIG, skip_broken=skip_broken))
+        packed(files, tmp_path, dataclasses.replace(CONFIG, max_broken=max_broken))
     assert not (tmp_path / "packed").exists()
 
 
@@ -104,7 +104,7 @@ def test_all_that_is_shared_is_said_at_once(tmp_path: Path):
 def test_a_broken_entry_shares_nothing(tmp_path: Path):
     files = small_set(COUNTS)
     files.lists[TRAIN].append(files.lists[VAL][0] | {"bbox": "none"})
-    manifest = packed(files, tmp_path, dataclasses.replace(CONFIG, skip_broken=True))
+    manifest = packed(files, tmp_path, dataclasses.replace(CONFIG, max_broken=1.0))
     assert dropped(manifest) == {"train": {"invalid entry": 1}}
 
 

@@ -17,7 +17,7 @@ from hands.parts import IGNORED
 from hands.raw.layout import RawDataset
 from tests.raw.independent_layout import label_pngs, png, small_set, three_channels
 
-CONFIG = PackConfig(size=32, skip_broken=False, workers=1)
+CONFIG = PackConfig(size=32, max_broken=0.0, workers=1)
 BOX = np.array([4, 4, 32, 32], np.float32)
 
 
@@ -56,7 +56,7 @@ def test_labels_read_255_as_ignored_for_that_hand(raw_set: RawDataset):
 
 
 def test_prepare_packs_them_and_leaves_them_out_of_its_counts(raw_set: RawDataset, tmp_path: Path):
-    manifest = pack(raw_set, tmp_path / "packed", dataclasses.replace(CONFIG, skip_broken=True))
+    manifest = pack(raw_set, tmp_path / "packed", dataclasses.replace(CONFIG, max_broken=1.0))
     left, right = PackedSet.open(tmp_path / "packed").subset("train").read([0], None)[0, 3:, 4:36, 4:36].numpy()
     assert (left[6:16] == IGNORED).all() and (left[:6] != IGNORED).all() and (left[16:] == 0).all()
     assert (right[:, :4] == IGNORED).all() and (right[:, 4:] == 0).all()
@@ -67,7 +67,7 @@ def test_prepare_packs_them_and_leaves_them_out_of_its_counts(raw_set: RawDatase
 
 
 def test_outside_the_picture_is_background_not_ignored(raw_set: RawDataset, tmp_path: Path):
-    pack(raw_set, tmp_path / "packed", dataclasses.replace(CONFIG, skip_broken=True))
+    pack(raw_set, tmp_path / "packed", dataclasses.replace(CONFIG, max_broken=1.0))
     _, right = PackedSet.open(tmp_path / "packed").subset("train").read([0], None)[0, 3:].numpy()
     assert right.shape == (40, 40) and (right[:, :8] == IGNORED).all()  # the record is the whole picture
     files = small_set({"val": 1}, height=40, width=40)
@@ -80,7 +80,7 @@ def test_outside_the_picture_is_background_not_ignored(raw_set: RawDataset, tmp_
 
 
 def test_unpaired_masks_are_framed_by_parts_alone(raw_set: RawDataset, tmp_path: Path):
-    manifest = pack(raw_set, tmp_path / "packed", dataclasses.replace(CONFIG, skip_broken=True))
+    manifest = pack(raw_set, tmp_path / "packed", dataclasses.replace(CONFIG, max_broken=1.0))
     assert manifest.subsets["unpaired_masks"].dropped == {"labels empty": 1}  # the one of which nothing but 255 is said
     subset = PackedSet.open(tmp_path / "packed").subset("unpaired_masks")
     left, right = subset.read([0], None)[0].numpy()

@@ -54,7 +54,7 @@ def a_manifest(*counts: tuple[int, int], channel_order: str = "bgr") -> Manifest
         str(i): SubsetManifest(100, 100, 5, (), {}, colour_pictures=colour, red_above_blue=red)
         for i, (colour, red) in enumerate(counts)
     }
-    return Manifest(2, SIZE, SIDE, 4, channel_order, "0", "0", subsets)
+    return Manifest(2, SIZE, SIDE, 4, channel_order, "0", (), "0", subsets)
 
 
 @pytest.mark.parametrize("counts", [[], [(0, 0)], [(10, 10)], [(10, 5)], [(10, 0), (20, 20)]])
@@ -95,7 +95,7 @@ def synthetic_set(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 
 def test_synthetic_skins_tell_the_right_order_from_the_wrong_one(synthetic_set: Path, tmp_path: Path):
-    config = PackConfig(size=32, skip_broken=False, workers=1)
+    config = PackConfig(size=32, max_broken=0.0, workers=1)
     right, wrong = (pack(RawDataset(synthetic_set, order), tmp_path / order, config) for order in ("bgr", "rgb"))
     colour = sum(subset.colour_pictures for subset in right.subsets.values())
     assert 0 < colour < 16  # some cameras are grey

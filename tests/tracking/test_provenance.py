@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 
 from hands.packed.packed_set import PackedSet
 from hands.raw.provenance import INTERHAND, MANO, SYNTHETIC, UNKNOWN, Source
-from hands.tracking.models import fetch_network, model_sources, register
+from hands.tracking.models import fetch_network, model_sources
 from hands.tracking.provenance import LICENCE_TAG, SOURCES_TAG, source_tags, tagged_sources
+from hands.tracking.registry import Score, register
 from hands.tracking.steps import outputs
 from tests.conftest import COUNTS, SIZE, write_blobs
 from tests.project import invoke, newest_run
@@ -76,7 +77,7 @@ def test_models_say_what_they_were_trained_on_and_what_their_models_were(store, 
     uri = outputs(paired.info.run_id)["g2_model"]
     copy = mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path / "copy"))
     assert model_sources(uri) == model_sources(copy) == everything
-    version, _ = register(uri, "sourced", "d" * 32, 0.5)
+    version = register(uri, "sourced", Score(0.5, "d" * 32, "train", "val")).version
     assert tagged_sources(store.get_model_version("sourced", str(version)).tags) == everything
     store.delete_registered_model("sourced")
 
