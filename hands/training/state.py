@@ -117,7 +117,7 @@ class TrainingState:
             raise ValueError(f"epoch {self.epoch}, step {self.step} after {self.seconds} s")
         self.averages.sums = {name: value.to(device).double().reshape(()) for name, value in saved["sums"].items()}
         self.averages.counts.update({name: int(saved["counts"][name]) for name in self.averages.sums})
-        if not all(count > 0 for count in self.averages.counts.values()):
+        if not all(0 < count < 1 << 53 for count in self.averages.counts.values()):
             raise ValueError("means of nothing")
         self.history = [(int(epoch), _numbers(metrics)) for epoch, metrics in saved["history"]]
         for name, learner in self.learners.items():
