@@ -1,7 +1,7 @@
 """The raw InterHand2.6M layout for amodal segmentation: names of its files, and reading it.
 
     interhand.lmdb/            image path as in the lists, without "./" -> PNG or JPEG
-    segm_train_val_mp.lmdb/    "<id>__l", "<id>__r" -> PNG of labels, the image's size; right 1..16, left 17..32; 255 unknown
+    segm_train_val_mp.lmdb/    "<id>__l", "<id>__r" -> PNG of labels, the image's size; right 1..16, left 17..32, 255 unknown
     datalist_*.pt              lists of entries (hands/raw/entries.py)
     path2id_*.pt               path after images/, no extension -> id of the labels
     unpaired_segm_ids.pt       ids of labels without a usable image
