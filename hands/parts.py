@@ -14,7 +14,8 @@ records     (N, C, P, P)       uint8    packed: 3 RGB channels, then left and ri
 =========== ================== ======== ====================================================
 
 The two hands are labelled independently: a pixel may belong to both (amodal), so there are two label
-maps of 17 classes, never one of 33.
+maps of 17 classes, never one of 33. Each is as if the other hand were not there; what a hand hides of itself
+stays hidden, since a map holds one part a pixel.
 
 255 (IGNORED) in a given label map says that this hand's part there is unknown: losses and scores leave such pixels out, as if
 they were not part of the picture. Predicted labels and pseudo-labels never hold it; what lies outside a picture is background.

@@ -52,7 +52,8 @@ def trace(scene: EmbreeScene, vertices: np.ndarray, camera: Camera) -> Hits:
 
 
 def label_map(surface: Surface, camera: Camera) -> np.ndarray:
-    """(H, W) uint8 part ids 0..16 of one hand seen alone: what hides it, even its own forearm, is left out.
+    """(H, W) uint8 part ids 0..16 of one hand seen alone: what hides it, the other hand or its own forearm, is left out.
+    Of its own parts that lie behind a pixel the nearest is labelled; what a hand hides of itself stays hidden.
 
     The hand ends open at the wrist; a ray that enters there meets skin from within, which counts as palm and wrist, as
     if the end were sealed.
