@@ -18,7 +18,6 @@ from tests.conftest import COUNTS, SIZE, write_blobs
 from tests.project import EXPERIMENT, artifact_paths, invoke, log_toy, new_store, newest_run, track_to
 
 
-
 def a_key(letter: str) -> str:
     return letter * 64
 
