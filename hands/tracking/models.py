@@ -182,17 +182,17 @@ def _artifacts_of(uri: str) -> Path:
     location = MlflowClient().get_logged_model(model_id).artifact_location
     if urlsplit(location).scheme in ("", "file"):
         return Path(local_file_uri_to_path(location))
-    return _downloaded(model_id)
+    return _downloaded(model_id, location)
 
 
-def _downloaded(model_id: str) -> Path:
+def _downloaded(model_id: str, location: str) -> Path:
     """A model's network, from the cache of downloads: a logged model never changes."""
     kept = cache_folder(DOWNLOADS) / model_id
     if kept.is_dir():
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=kept.parent) as partial:
-        network = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{model_id}/{NETWORK_FOLDER}", dst_path=partial)
+        network = mlflow.artifacts.download_artifacts(artifact_uri=f"{location}/{NETWORK_FOLDER}", dst_path=partial)
         try:
             os.rename(network, kept)
         except OSError:
