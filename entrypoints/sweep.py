@@ -5,8 +5,6 @@ Produces: a nested run for each trial, best_params.json, trials.csv, plots; the 
 the same command goes on with, here or on another machine.
 """
 
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -45,14 +43,13 @@ def run_sweep(params: SimpleNamespace, config: StudyConfig, info: RunInfo) -> No
     space = load_space(params.space)
     storage = open_storage(config.storage, config.heartbeat_s)
     start_server()
-    with tempfile.TemporaryDirectory(prefix="hands-sweep-") as folder:
-        setting = call(find_setting, params, Path(folder))
-        study = create_study(storage, config, space, setting.common)
-        threads = threads_per_worker(params.n_workers)
-        mlflow.set_tag("hands.threads", str(threads))
-        sweep = SweepRun(info.run_id, info.experiment_id)
-        job = Job(vars(params), setting.models, config, sweep, mlflow.get_tracking_uri(), threads, None)
-        supervise(study, space, job, params.n_workers, setting.gpus)
+    setting = call(find_setting, params)
+    study = create_study(storage, config, space, setting.common)
+    threads = threads_per_worker(params.n_workers)
+    mlflow.set_tag("hands.threads", str(threads))
+    sweep = SweepRun(info.run_id, info.experiment_id)
+    job = Job(vars(params), setting.models, config, sweep, mlflow.get_tracking_uri(), threads, None)
+    supervise(study, space, job, params.n_workers, setting.gpus)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What the trials of a study have in common; a study goes on only while it stays the same."""
 
 import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,19 +37,15 @@ class Setting:
     gpus: int
 
 
-def find_setting(params: SimpleNamespace, folder: Path) -> Setting:
+def find_setting(params: SimpleNamespace) -> Setting:
     """Fetches G1 and D, and checks that they, the packed set and the parameters can be trained with.
-
-    Args:
-        params: of the entry point sweep.
-        folder: an empty one, where G1 and D stay for the trials.
 
     Raises:
         InvalidInput: a model or the packed set cannot be had, or they do not fit together.
     """
     space = load_space(params.space)
     check_splits(params, space.metric)
-    g1, d = (_keep(uri, folder / name) for name, uri in (("g1", params.g1_model), ("d", params.d_model)))
+    g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
     manifest = read_manifest(Path(params.packed_dir))
     if params.init_epochs and params.unpaired not in ("images", "both"):
         raise InvalidInput(
@@ -102,19 +97,6 @@ def check_steps(params: SimpleNamespace) -> None:
     weights = class_weights(class_weight_config(params), np.ones(NUM_CLASSES))
     SegmentationLoss(params.ce_weight, params.dice_weight, params.loss, params.dice_alpha, weights)
     create_fabric(one_device(params))
-
-
-def _keep(uri: str, folder: Path) -> Path:
-    fetched = fetch_network(uri)
-    try:
-        folder.mkdir()
-        for name in (NETWORK_FILE, WEIGHTS_FILE):
-            shutil.copyfile(fetched / name, folder / name)
-    except OSError as error:
-        raise InvalidInput(
-            f"{folder.parent} does not take the model '{uri}' ({error}); make room there, or name another folder in TMPDIR."
-        ) from error
-    return folder
 
 
 def _digest(folder: Path) -> str:

@@ -41,8 +41,7 @@ def supervise(study: optuna.Study, space: Space, job: Job, n_workers: int, gpus:
         ends = run_workers(job, n_workers, gpus, watch, POLL_S)
         trials = finished_study(study, job.study.n_trials, ends)
     except BaseException:
-        with brief_requests():  # the user waits
-            reporter.try_to_refresh()
+        reporter.try_to_refresh()
         raise
     try:
         reporter.refresh()
@@ -90,7 +89,8 @@ class Reporter:
 
     def try_to_refresh(self) -> None:
         try:
-            self.refresh()
+            with brief_requests():  # workers and signals want to be looked after
+                self.refresh()
         except Exception as error:  # a pause of the tracking server's must not end the trials, nor hide why they ended
             print(f"== the report cannot be refreshed now: {cause(error)}", flush=True)
 

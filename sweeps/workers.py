@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -107,11 +106,11 @@ def _start(job: Job, index: int, gpus: int) -> Worker:
     return Worker(process, said)
 
 
-def find_setting(params: SimpleNamespace, folder: Path) -> "Setting":
+def find_setting(params: SimpleNamespace) -> "Setting":
     """sweeps.setting.find_setting, for a process that has imported neither it nor torch."""
     from sweeps.setting import find_setting
 
-    return find_setting(params, folder)
+    return find_setting(params)
 
 
 def _work(job: Job, say: Connection) -> None:

@@ -1,7 +1,5 @@
 """A sweep's run and the parameters of trials in it, for workers in the tests' own process."""
 
-import tempfile
-
 import mlflow
 import pytest
 
@@ -28,8 +26,3 @@ def sweep_run(store):
 def default_signals():
     with handlers_kept():
         yield
-
-
-@pytest.fixture(autouse=True)
-def temporary_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +47,7 @@ def prepare(params: SimpleNamespace, change: Callable[[Space], Space] = lambda s
         params.study_name or params.space, params.storage, params.n_trials, params.sampler, params.pruner,
         params.init_epochs, params.init_epochs + params.paired_epochs, params.heartbeat_interval,
     )  # fmt: skip
-    setting = find_setting(params, Path(tempfile.mkdtemp()))
+    setting = find_setting(params)
     study = create_study(open_storage(params.storage, params.heartbeat_interval), config, space, setting.common)
     info = mlflow.active_run().info
     objective = Objective(

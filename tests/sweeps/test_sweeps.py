@@ -91,7 +91,7 @@ def test_sweep_that_is_killed_goes_on_and_no_run_stays_running(tiny_packed, logg
     assert {child.info.status for child in children(store, before.info.run_id).values()} == {"KILLED"}
     trials = optuna.load_study(study_name=study, storage=storage).trials
     killed = [trial for trial in trials if trial.state == TrialState.FAIL]
-    assert [trial.state for trial in trials].count(TrialState.COMPLETE) == 3 and len(killed) == len(left)
+    assert [trial.state for trial in trials].count(TrialState.COMPLETE) == 3 and len(killed) >= len(left)
     repeated = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
     assert repeated == {trial.number for trial in killed}
 
