@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import click
 
 from entrypoints.launch import places
+from entrypoints.launch.explanations import explained
+from entrypoints.launch.output import forgive_full_disks
 from entrypoints.launch.server import check_server
 from entrypoints.launch.stopping import STOPPED, end_as_killed, terminate_on_signals
 from hands.errors import InvalidInput
@@ -208,6 +210,7 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
         @click.command(help=(function.__doc__ or "").strip().split("\n")[0])
         def command(**values):
             terminate_on_signals()
+            forgive_full_disks()
             if places.said():
                 click.echo(f"== {places.said()}")
             try:
@@ -215,6 +218,11 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
                 function(SimpleNamespace(**values))
             except InvalidInput as error:
                 raise click.ClickException(str(error)) from error
+            except Exception as error:
+                sentence = explained(error)
+                if sentence is None:
+                    raise
+                raise click.ClickException(sentence) from error
             except KeyboardInterrupt as interrupt:
                 click.echo(f"stopped: {interrupt}", err=True)
                 end_as_killed()

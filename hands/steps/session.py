@@ -78,33 +78,46 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
     if fabric.global_rank != 0:
         yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
         return
-    if resumed:
-        checkpoint.claim()
-        run_to_resume(entry_point, resumed, params.checkpoint_dir)  # whoever trained it until now may have finished it
-    with tracking.run(entry_point, vars(params), resumed) as active:
-        note_code(entry_point)
-        if not resumed:
-            folder = Path(params.checkpoint_dir) / active.info.run_id
-            checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
+    try:
+        if resumed:
             checkpoint.claim()
-            checkpoint.begin()
-        dataset = tracking.log_dataset(packed, "training")
-        sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
-        log_sources(sources)
-        tracking.log_coverage(params.val_split, coverage(val_subset))
-        picture = partial(val_picture, fabric, val)
-        recorder = StepRecorder(dataset, model_names, picture, folder / OUTBOX, source_tags(sources))
-        try:
-            yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
-        except (KeyboardInterrupt, Undelivered):
-            raise  # the models stay pending: the run may go on
-        except BaseException:
-            recorder.abandon()
-            checkpoint.remove_if_untrained()
-            raise
-        with suppress(MlflowException):  # all that the step made has been delivered
-            log_step_key(entry_point, vars(params), known(params, packed, device_config(params), fabric))
-    checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
+            run_to_resume(entry_point, resumed, params.checkpoint_dir)  # whoever trained it until now may have finished it
+        with tracking.run(entry_point, vars(params), resumed) as active:
+            note_code(entry_point)
+            if not resumed:
+                checkpoint.folder = Path(params.checkpoint_dir) / active.info.run_id
+                checkpoint.claim()
+                checkpoint.begin()
+            dataset = tracking.log_dataset(packed, "training")
+            sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
+            log_sources(sources)
+            tracking.log_coverage(params.val_split, coverage(val_subset))
+            picture = partial(val_picture, fabric, val)
+            recorder = StepRecorder(dataset, model_names, picture, checkpoint.folder / OUTBOX, source_tags(sources))
+            with ended_with(recorder, checkpoint):
+                yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
+            with suppress(MlflowException):  # all that the step made has been delivered
+                log_step_key(entry_point, vars(params), known(params, packed, device_config(params), fabric))
+        checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
+    finally:
+        checkpoint.release()
+
+
+@contextmanager
+def ended_with(recorder: StepRecorder, checkpoint: TrainingCheckpoint) -> Iterator[None]:
+    """What becomes of models and checkpoint where the step breaks off."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise  # the models stay pending: the run may go on
+    except Undelivered as error:
+        keeps = "holds an earlier state, since it could not be written" if checkpoint.outdated else "keeps it"
+        again = f"run the step again with resume={recorder.run_id} when that is mended"
+        raise Undelivered(f"{error}; its checkpoint {keeps}: {again}.") from error
+    except BaseException:
+        recorder.abandon()
+        checkpoint.remove_if_untrained()
+        raise
 
 
 def given_models(params: SimpleNamespace) -> list[str]:

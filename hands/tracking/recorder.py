@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
+from safetensors import SafetensorError
 from torch import nn
 
 from hands.pictures.figures import learning_curves
@@ -68,7 +69,7 @@ class StepRecorder:
         """Logs what waits, the models, the learning curves and the best epoch's scores; returns each model's URI.
 
         Raises:
-            Undelivered: the tracking server is away for longer than MLflow retries.
+            Undelivered: the tracking server is away for longer than MLflow retries, or a disk on the way to it is full.
         """
         with self._delivered():
             self.outbox.send()
@@ -93,12 +94,9 @@ class StepRecorder:
     def _delivered(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, SafetensorError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise Undelivered(
-                f"{mlflow.get_tracking_uri()} does not take what the step has made ({reason}); its checkpoint keeps it: "
-                f"run the step again with resume={self.run_id} when the server is back."
-            ) from error
+            raise Undelivered(f"{mlflow.get_tracking_uri()} does not take what the step has made ({reason})") from error
 
     def _model_id_of(self, metric: str) -> str:
         names = list(self.models)

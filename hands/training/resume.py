@@ -36,8 +36,10 @@ class TrainingCheckpoint:
         self.folder = folder
         self.minutes = minutes
         self.fingerprint = fingerprint
+        self.outdated = False  # whether the last one could not be written
         self._written = time.monotonic()
         self._untrained = False
+        self._lock = None
 
     def claim(self) -> None:
         """Makes this process the one that trains the run, to its end. Before that nothing of the run may be touched.
@@ -46,6 +48,11 @@ class TrainingCheckpoint:
             InvalidInput: another process is training it, or the folder cannot be written.
         """
         self._lock = claim(self.folder)
+
+    def release(self) -> None:
+        """Others may train the run."""
+        if self._lock is not None:
+            self._lock.close()
 
     def begin(self) -> None:
         """From here on the run can be resumed: a first checkpoint says that nothing is trained yet.
@@ -71,7 +78,9 @@ class TrainingCheckpoint:
         self._untrained = False
         try:
             self._write(state)
+            self.outdated = False
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            self.outdated = True
             warnings.warn(
                 f"the checkpoint {self.folder / FILE} cannot be written ({error}); the previous one stays, training goes on",
                 stacklevel=2,

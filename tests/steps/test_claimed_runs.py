@@ -26,7 +26,7 @@ def living(store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     checkpoint.claim()
     checkpoint.begin()
     yield run_id
-    checkpoint._lock.close()
+    checkpoint.release()
     store.set_terminated(run_id, "KILLED")
 
 

@@ -34,7 +34,7 @@ def test_two_processes_cannot_train_one_run(run, impatient):
     holder.claim()
     with pytest.raises(InvalidInput, match="another process is training the run of .*/a"):
         claim(holder.folder)
-    holder._lock.close()
+    holder.release()
     claim(holder.folder).close()
 
 
@@ -61,7 +61,7 @@ def test_without_a_checkpoint_there_is_nothing_to_go_on_with(tmp_path: Path, run
 def test_a_process_that_is_about_to_end_is_waited_for(run):
     newest, older = run("newest"), run("older")
     newest.claim()
-    threading.Timer(0.5, newest._lock.close).start()
+    threading.Timer(0.5, newest.release).start()
     assert first_free([newest.folder, older.folder]) == newest.folder
 
 
@@ -71,7 +71,7 @@ def test_a_run_that_was_finished_meanwhile_is_no_candidate(run):
 
     def finish() -> None:
         newest.remove()
-        newest._lock.close()
+        newest.release()
 
     threading.Timer(0.5, finish).start()
     assert first_free([newest.folder, older.folder]) == older.folder
