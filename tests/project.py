@@ -30,6 +30,10 @@ from hands.tracking.models import log_network
 
 EXPERIMENT = "tests"
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
+PIPELINE_STEPS = [
+    "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
+    "evaluate test", "predict test",
+]  # fmt: skip
 TINY_RECIPE = {
     "level": 1, "width": 64, "height": 96, "size": 64, "n_paired": 16, "n_unpaired_images": 16, "n_unpaired_masks": 4,
     "n_val": 6, "n_test": 6, "paired_subjects": 1, "unpaired_subjects": 2, "eval_subjects": 1, "workers": 1,
@@ -80,6 +84,12 @@ def newest_run(client: MlflowClient) -> Run:
 
 def artifact_paths(client: MlflowClient, run: Run, folder: str | None = None) -> set[str]:
     return {item.path for item in client.list_artifacts(run.info.run_id, folder)}
+
+
+def pictures_logged(client: MlflowClient, run_id: str) -> list[int]:
+    """Epochs of the pictures of validation frames."""
+    names = [item.path for item in client.list_artifacts(run_id, "images")]
+    return sorted(int(name.split("+")[2]) for name in names if name.endswith(".png"))
 
 
 def command(module: str, *arguments: str) -> list[str]:

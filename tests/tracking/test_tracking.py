@@ -18,7 +18,7 @@ from hands.networks.discriminator import Discriminator
 from hands.tracking import ROOT
 from hands.tracking.models import fetch_network, log_network, register
 from hands.tracking.steps import STEP_KEY_TAG, find_finished, outputs, step_key
-from tests.conftest import SIZE
+from tests.packed.blobs import SIZE
 from tests.project import environment, log_toy, newest_run
 
 
