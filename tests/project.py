@@ -119,6 +119,18 @@ def wait_until(
         time.sleep(0.1)
 
 
+def forked(function: Callable[[], object]) -> int:
+    """The exit code of a copy of this process that calls it and ends: 0, or 1 where it raised."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def living(session: int) -> list[psutil.Process]:
     """Processes of a session that still run."""
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -22,7 +24,7 @@ class Server:
     """Started by `words` in a folder, where its log lies; it is ready when http://127.0.0.1:<port>/<health> answers."""
 
     def __init__(self, words: list[str], folder: Path, variables: dict[str, str], port: int, health: str):
-        self.words, self.folder, self.variables, self.health = words, folder, variables, health
+        self.words, self.folder, self.variables, self.health, self.port = words, folder, variables, health, port
         self.uri = f"http://127.0.0.1:{port}"
         self.process: subprocess.Popen | None = None
 
@@ -44,3 +46,15 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+
+class TrackingServer(Server):
+    """`mlflow server` on a database and a folder that outlive it; template: a database with MLflow's tables."""
+
+    def __init__(self, folder: Path, template: Path):
+        shutil.copy(template, folder / "mlflow.db")
+        port = free_port()
+        store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
+        words = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *store]
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # four processes that nothing here needs
+        super().__init__(words, folder, variables, port, "health")

@@ -108,14 +108,6 @@ def test_models_can_be_ranked_by_score(finished):
     assert scores and max(scores) >= step(finished, "round 1 paired").data.metrics["val/miou"]
 
 
-def test_evaluation_stands_at_the_model(finished):
-    run = step(finished, "evaluate test")
-    uri = run.data.params["model"]
-    metrics = {metric.key: metric for metric in finished.client.get_logged_model(uri.removeprefix("models:/")).metrics}
-    assert {"test/miou", "test/miou_dataset", "test/absent_hand"} <= set(metrics)
-    assert metrics["test/miou"].dataset_digest == prepared(finished).digest
-
-
 def prepared(finished: SimpleNamespace):
     return read_manifest(Path(step(finished, "prepare").data.tags["hands.output.packed_dir"]))
 
@@ -128,7 +120,6 @@ def prepared(finished: SimpleNamespace):
             "prepare",
             {"manifest.json", "class_weights.json", *(f"preview_{s}.png" for s in ("train", "val", "unpaired_images"))},
         ),
-        ("evaluate test", {"parts_test.json", "confusion_test.png", "best_test.png", "worst_test.png"}),
         ("predict test", {"predicted_test.png"}),
     ],
 )
@@ -136,11 +127,9 @@ def test_artifacts_of_a_step(finished, name, expected):
     assert expected <= set(artifacts(finished.client, step(finished, name)))
 
 
-def test_part_table_and_class_weights_are_whole(finished):
-    parts = mlflow.artifacts.load_dict(f"{step(finished, 'evaluate test').info.artifact_uri}/parts_test.json")
+def test_class_weights_are_whole(finished):
     weights = mlflow.artifacts.load_dict(f"{step(finished, 'prepare').info.artifact_uri}/class_weights.json")
-    assert (len(parts["data"]), len(weights["data"])) == (16, 17)
-    assert {"part", "iou_left", "iou_right", "iou"} <= set(parts["columns"])
+    assert len(weights["data"]) == 17
     assert {"manual", "strong", "inverse", "median_frequency", "effective_number"} <= set(weights["columns"])
 
 

@@ -1,9 +1,6 @@
 """A tracking server that is stopped and started while a step trains: every epoch arrives, in order and once."""
 
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -12,26 +9,16 @@ from mlflow import MlflowClient
 
 from hands.packed.packed_set import PackedSet
 from tests.project import EXPERIMENT, arguments, command, environment, newest_run, pictures_logged, wait_until
-from tests.servers import Server, free_port
+from tests.servers import Server, TrackingServer
 
 EPOCHS = 12
 PATIENCE_S = 240
 
 
-def tracking_server(folder: Path, template: Path) -> Server:
-    """`mlflow server` on a database and a folder that outlive it."""
-    shutil.copy(template, folder / "mlflow.db")
-    port = free_port()
-    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
-    words = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *store]
-    variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # four processes that nothing here needs
-    return Server(words, folder, variables, port, "health")
-
-
 @pytest.fixture
 def server(tmp_path: Path, store_template: Path):
     (tmp_path / "server").mkdir()
-    server = tracking_server(tmp_path / "server", store_template)
+    server = TrackingServer(tmp_path / "server", store_template)
     try:
         server.start()
         yield server

@@ -1,11 +1,10 @@
 """The packed set: what is written is what is read, whatever process or thread reads."""
 
 import multiprocessing
+import os
 import pickle
 import random
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from hands.packed.mini import mini_positions
 from hands.packed.packed_set import PackedSet, PackedWriter, count_classes
 from hands.processes.folders import whole_folder
 from tests.packed.made_records import CHANNELS, COUNTS, SIDE, SIZE, a_record, write_packed
-from tests.project import ROOT
+from tests.project import forked
 
 
 def test_every_record_comes_back(packed_folder: Path):
@@ -186,23 +185,20 @@ def test_refuses_an_occupied_destination_and_leaves_it_alone(packed_folder: Path
     assert PackedSet.open(packed_folder).manifest == before
 
 
+def write_and_die(destination: Path) -> None:
+    """SIGKILL once all is written but not yet in its place."""
+    record, counts = a_record(5, 0), dict.fromkeys(CHANNELS, 0) | {"train": 20000}
+    with whole_folder(destination) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
+        for position in range(counts["train"]):
+            writer.add("train", position, "left", f"train/{position}", record)
+        writer.finish("bgr", "5" * 32, counts, {name: {} for name in CHANNELS})
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_writer_killed_midway_leaves_nothing_that_passes_for_whole(packed_folder: Path):
     reader = PackedSet.open(packed_folder).subset("train")
     destination = packed_folder.parent / "killed"
-    code = f"""
-import sys, os, signal
-sys.path.insert(0, {str(ROOT)!r})
-from tests.packed.made_records import *
-from hands.packed.packed_set import PackedWriter
-from hands.processes.folders import whole_folder
-with whole_folder({str(destination)!r}) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
-    for position in range(20000):
-        writer.add("train", position, "left", f"train/{{position}}", a_record(5, 0))
-    writer.finish("bgr", "5" * 32, dict.fromkeys(CHANNELS, 0) | {{"train": 20000}}, {{name: {{}} for name in CHANNELS}})
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    done = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert forked(lambda: write_and_die(destination)) == -signal.SIGKILL
     assert not destination.exists()
     assert np.array_equal(reader.read([3], None)[0].numpy(), a_record(5, 3))
     assert (destination.parent / f".{destination.name}.partial").exists()

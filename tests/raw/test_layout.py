@@ -10,6 +10,7 @@ import pytest
 
 from hands.errors import InvalidInput
 from hands.raw.layout import RawDataset
+from tests.project import forked
 from tests.raw.independent_layout import a_picture, png, small_set, some_labels
 
 COUNTS = {"train": 5, "unpaired_images": 4, "unpaired_masks": 3, "val": 4, "test": 4}
@@ -68,10 +69,7 @@ def test_a_data_set_survives_pickling_and_forks(tmp_path: Path):
     entry = raw.entries("train")[0]
     image = raw.pictures.image(entry)  # opens the handle
     assert np.array_equal(pickle.loads(pickle.dumps(raw)).pictures.image(entry), image)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if np.array_equal(raw.pictures.image(entry), image) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert forked(lambda: np.testing.assert_array_equal(raw.pictures.image(entry), image)) == 0
 
 
 def test_says_what_an_empty_folder_lacks(tmp_path: Path):

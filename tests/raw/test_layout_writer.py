@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import resource
+import signal
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from hands.errors import InvalidInput
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
 from tests.full_disk import files_up_to
+from tests.project import forked
 from tests.raw.independent_layout import PREFIX, a_picture, load_pickled, read_lmdb, some_labels, three_channels
 from tests.raw.made_frames import a_frame
 
@@ -98,12 +100,12 @@ def test_a_failing_writer_leaves_nothing(tmp_path: Path):
 
 
 def test_a_killed_writer_leaves_nothing_that_passes_for_whole(tmp_path: Path):
-    child = os.fork()
-    if child == 0:
+    def write_and_die():
         with RawDatasetWriter(tmp_path / "raw") as writer:
             writer.add_frame(a_frame("val", 0, labelled=True))
-            os._exit(9)
-    os.waitpid(child, 0)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert forked(write_and_die) == -signal.SIGKILL
     assert not (tmp_path / "raw").exists()
     assert [path.name for path in tmp_path.iterdir()] == [".raw.partial"]
     with pytest.raises(InvalidInput, match="has no"):

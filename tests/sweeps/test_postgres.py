@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from optuna.trial import TrialState
 
 from hands.tracking import FAILURE_TAG
 from sweeps.winner import read_winner
-from tests.project import ROOT, command, environment
-from tests.servers import free_port
+from tests.project import command, environment
 from tests.sweeps.sweeping import begun_trial, children, sweep_arguments
 
+ROOT = Path(__file__).parents[2]
 DEBIAN = Path("/usr/lib/postgresql")
 
 
@@ -44,7 +45,9 @@ def postgres(tmp_path_factory) -> str:
     folder = Path(subprocess.run(["mktemp", "-d", "/tmp/hands-postgres-XXXXXX"], capture_output=True, text=True).stdout.strip())
     if user:
         shutil.chown(folder, user)
-    port = free_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
 
     def run(*words: str) -> None:
         subprocess.run(words, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120)

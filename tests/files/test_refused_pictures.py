@@ -1,4 +1,4 @@
-"""Encoded pictures and label maps: how they are read, and what is refused."""
+"""Encoded pictures and label maps: modes that are read, and files that are refused."""
 
 import struct
 from pathlib import Path
