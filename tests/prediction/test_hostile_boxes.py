@@ -10,6 +10,7 @@ from hands.prediction.photographs import list_photographs, read_boxes, read_phot
 from tests.hostile_input import ends_well, examples, mutated
 from tests.raw.independent_layout import a_picture, jpeg, png
 
+PNG, JPEG = png(a_picture(12, 9, 1)), jpeg(a_picture(12, 9, 1))
 JSON_BOXES = json.dumps({"a.png": [1, 2, 3, 4.5], "b.jpg": [-1, 0, 30, 30]}).encode()
 CSV_BOXES = b'file,x,y,w,h\na.png,1,2,3,4.5\n"b.jpg",-1,0,30,30\n'
 
@@ -18,7 +19,7 @@ CSV_BOXES = b'file,x,y,w,h\na.png,1,2,3,4.5\n"b.jpg",-1,0,30,30\n'
 @given(mutated([JSON_BOXES, CSV_BOXES]), st.sampled_from(["boxes.json", "boxes.csv"]))
 def test_boxes_files(tmp_path: Path, content: bytes, name: str):
     (tmp_path / name).write_bytes(content)
-    (tmp_path / "a.png").write_bytes(png(a_picture(12, 9, 1)))
-    (tmp_path / "b.jpg").write_bytes(jpeg(a_picture(12, 9, 1)))
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "b.jpg").write_bytes(JPEG)
     ends_well(lambda: read_boxes(tmp_path / name))
     ends_well(lambda: list(read_photographs(list_photographs(tmp_path, tmp_path / name), 16, 4)))

@@ -9,19 +9,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.fabric import Fabric
 
 from hands.training.learner import Learner
 from hands.training.resume import FILE, TrainingCheckpoint
 from hands.training.state import TrainingState
 from tests.hostile_input import any_value, ends_well, examples, mutated, pickle_of, with_pickle
+from tests.small_training import a_learner
 
 
 def learners() -> dict[str, Learner]:
     torch.manual_seed(0)
     networks = {"g2": torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2)), "d": torch.nn.Conv2d(2, 1, 1)}
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    return {name: Learner(fabric, network, 0.01, 0.9, "contiguous") for name, network in networks.items()}
+    return {name: a_learner(network, ema_decay=0.9) for name, network in networks.items()}
 
 
 def train_a_step(trained: dict[str, Learner]) -> None:
