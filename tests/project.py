@@ -30,6 +30,10 @@ from hands.tracking.models import log_network
 
 EXPERIMENT = "tests"
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
+PIPELINE_STEPS = [
+    "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
+    "evaluate test", "predict test",
+]  # fmt: skip
 TINY_RECIPE = {
     "level": 1, "width": 64, "height": 96, "size": 64, "n_paired": 16, "n_unpaired_images": 16, "n_unpaired_masks": 4,
     "n_val": 6, "n_test": 6, "paired_subjects": 1, "unpaired_subjects": 2, "eval_subjects": 1, "workers": 1,
@@ -82,6 +86,12 @@ def artifact_paths(client: MlflowClient, run: Run, folder: str | None = None) ->
     return {item.path for item in client.list_artifacts(run.info.run_id, folder)}
 
 
+def pictures_logged(client: MlflowClient, run_id: str) -> list[int]:
+    """Epochs of the pictures of validation frames."""
+    names = [item.path for item in client.list_artifacts(run_id, "images")]
+    return sorted(int(name.split("+")[2]) for name in names if name.endswith(".png"))
+
+
 def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"entrypoints.{module}", *arguments]
 
@@ -107,6 +117,18 @@ def wait_until(
         assert process is None or process.poll() is None, f"the process has ended: {explain()}"
         assert time.monotonic() < deadline, f"nothing happened for {seconds} s: {explain()}"
         time.sleep(0.1)
+
+
+def forked(function: Callable[[], object]) -> int:
+    """The exit code of a copy of this process that calls it and ends: 0, or 1 where it raised."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def living(session: int) -> list[psutil.Process]:

@@ -24,25 +24,16 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.conftest import write_blobs
 from tests.entrypoints.killing import NOTHING, Kill, Process, Store, differences, position
-from tests.project import EXPERIMENT, TINY_RECIPE, arguments, command, log_toys, new_store
+from tests.packed.blobs import write_blobs
+from tests.project import EXPERIMENT, PIPELINE_STEPS, TINY_RECIPE, arguments, command, log_toys, new_store
+from tests.training_steps import STEPS, TrainingStep
 
 SIZE, EPOCHS = 64, 4
 COUNTS = {"train": 48, "unpaired_images": 64, "unpaired_masks": 24, "val": 8, "test": 4}
 OFTEN = 0.02  # minutes between checkpoints: every few optimizer steps
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-STEPS = {
-    "phase1": ("phase1", {"g1": "light"}),
-    "phase2_init": ("phase2_init", {"g2": "light"}),
-    "phase2_paired, D frozen": ("phase2_paired", {"g2": "light", "update_discriminator": "false"}),
-    "phase2_paired, D learning": ("phase2_paired", {"g2": "light", "update_discriminator": "true"}),
-}
 MAIN = {"phase1_epochs": 3, "round2_paired_epochs": 3, "g1": "light", "g2": "light", "checkpoint_minutes": OFTEN}
-MAIN_STEPS = [
-    "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
-    "evaluate test", "predict test",
-]  # fmt: skip
 
 
 @dataclass
@@ -70,14 +61,12 @@ HEADER = """\
 class StepTrial:
     """One training step, whole and in parts, in a store that others use too."""
 
-    def __init__(self, name: str, folder: Path, uri: str, given: dict[str, object], chance: random.Random):
-        self.entry_point, overrides = STEPS[name]
-        self.outcome = Outcome(name)
-        self.folder, self.chance = folder / name.replace(", ", "-").replace(" ", "-"), chance
+    def __init__(self, step: TrainingStep, folder: Path, uri: str, values: dict[str, object], chance: random.Random):
+        self.entry_point, self.values, self.chance = step.entry_point, values, chance
+        self.outcome = Outcome(step.name)
+        self.folder = folder / step.name.replace(", ", "-").replace(" ", "-")
         self.folder.mkdir()
-        self.stores = {part: Store(uri, f"{name}, {part}") for part in ("whole", "parts")}
-        declared = {word.removeprefix("--").partition("=")[0] for word in arguments(self.entry_point)}
-        self.values = {key: value for key, value in (given | overrides).items() if key in declared}
+        self.stores = {part: Store(uri, f"{step.name}, {part}") for part in ("whole", "parts")}
 
     def run(self, kills: int) -> Outcome:
         started = time.monotonic()
@@ -180,7 +169,7 @@ class MainTrial:
     def _watch(self, process: Process) -> dict[str, float]:
         """How many seconds each step's run lasted."""
         lasting = {}
-        for name in MAIN_STEPS:
+        for name in PIPELINE_STEPS:
             assert process.wait_until(lambda name=name: self.stores["whole"].processes(name))
             begun = time.monotonic()
             process.wait_until(lambda name=name: self._ended("whole", name))
@@ -192,7 +181,8 @@ class MainTrial:
         return any(run.info.status == "FINISHED" for run in self.stores[part].runs(name))
 
     def _in_parts(self, kills: int, lasting: dict[str, float]) -> None:
-        chosen = sorted(self.chance.sample(MAIN_STEPS * (1 + kills // len(MAIN_STEPS)), kills), key=MAIN_STEPS.index)
+        rounds = 1 + kills // len(PIPELINE_STEPS)
+        chosen = sorted(self.chance.sample(PIPELINE_STEPS * rounds, kills), key=PIPELINE_STEPS.index)
         store = self.stores["parts"]
         for number, name in enumerate(chosen):
             how = self.chance.choice(SIGNALS) if number % 4 == 3 else signal.SIGKILL
@@ -218,7 +208,7 @@ class MainTrial:
     def _compare(self) -> None:
         whole, parts = ({run.info.run_name: run for run in self._finished(part)} for part in ("whole", "parts"))
         self.outcome.different += differences(sorted(parts), sorted(whole), "finished runs")
-        for name in MAIN_STEPS:
+        for name in PIPELINE_STEPS:
             if name in whole and name in parts:
                 results = [self.stores[part].results(runs[name]) for part, runs in (("parts", parts), ("whole", whole))]
                 self.outcome.different += differences(*results, name)
@@ -274,18 +264,17 @@ def trials(folder: Path, per_step: int, of_main: int, seed: int, only: list[str]
     packed = write_blobs(folder / "packed", SIZE, COUNTS, seed=0)
     toys = log_toys(SIZE)
     given = {
-        "packed_dir": packed.folder, "g1_model": "", "g2_model": "", "d_model": toys.d_uri, "encoder_weights": "none",
-        "epochs": EPOCHS, "batch_size": 8, "lr": 3e-3, "lr_schedule": "cosine", "ema_decay": 0.9, "eval_every": 2,
-        "checkpoint_minutes": OFTEN,
+        "packed_dir": packed.folder, "epochs": EPOCHS, "batch_size": 8, "lr": 3e-3, "lr_schedule": "cosine",
+        "ema_decay": 0.9, "eval_every": 2, "checkpoint_minutes": OFTEN,
     }  # fmt: skip
 
-    def step(name: str) -> Outcome:
-        own = given | ({"g1_model": toys.g2_uri} if name == "phase2_init" else {})
-        return StepTrial(name, folder, uri, own, random.Random(f"{seed} {name}")).run(per_step)
+    def trial(step: TrainingStep) -> Outcome:
+        values = step.run_parameters(toys, **given)
+        return StepTrial(step, folder, uri, values, random.Random(f"{seed} {step.name}")).run(per_step)
 
-    names = [name for name in STEPS if not only or name in only]
+    steps = [step for step in STEPS if not only or step.name in only]
     with ThreadPoolExecutor(2) as lanes:
-        outcomes = list(lanes.map(step, names))
+        outcomes = list(lanes.map(trial, steps))
     if not only or "main" in only:
         outcomes.append(MainTrial(folder, template, random.Random(f"{seed} main")).run(of_main))
     return outcomes

@@ -5,7 +5,6 @@ import hashlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,11 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 
 from hands.tracking import PROCESS_TAG, ROOT
-from tests.project import environment
+from tests.project import environment, wait_until
 
 TIMED = ("train/images_per_s", "system/")  # metrics that no two runs share
 NOTHING = "no checkpoint"
 PATIENCE_S = 300
-POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,15 +46,8 @@ class Process:
 
     def wait_until(self, met: Callable[[], bool]) -> bool:
         """Whether the condition was met before the process ended."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not met():
-            if self.popen.poll() is not None:
-                return met()
-            if time.monotonic() > deadline:
-                self.kill_group()
-                raise AssertionError(f"nothing happened for {PATIENCE_S} s; {self.log} says what did")
-            time.sleep(POLL_S)
-        return True
+        wait_until(lambda: met() or self.popen.poll() is not None, explain=self.log.read_text, seconds=PATIENCE_S)
+        return met()
 
     def finish(self) -> None:
         code = self.popen.wait(PATIENCE_S)

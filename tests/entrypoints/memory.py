@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from hands.raw.layout_writer import RawDatasetWriter
 from hands.tracking import ROOT
 from tests.project import EXPERIMENT, arguments, command, environment, new_store
-from tests.raw.test_layout import a_frame
+from tests.raw.made_frames import a_frame
 
 KINDS = ("RssAnon", "RssFile", "VmRSS")
 SHARES = {"paired": 0.8, "val": 0.1, "test": 0.1}

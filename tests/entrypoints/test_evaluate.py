@@ -84,6 +84,7 @@ def part_table(run) -> dict[str, list]:
 
 def test_part_table(evaluated, pairs, store):
     table = part_table(evaluated)
+    assert {name: len(column) for name, column in table.items()} == dict.fromkeys(table, NUM_CLASSES - 1) and "part" in table
     for hand, name in enumerate(("left", "right")):
         truth, predicted = together([pair for pair in pairs if pair[1] == hand])
         for part in range(1, NUM_CLASSES):
@@ -99,6 +100,7 @@ def test_part_table(evaluated, pairs, store):
 
 def test_scores_stand_at_model_and_dataset(evaluated, logged, store, tiny_packed):
     metrics = {m.key: m for m in store.get_logged_model(logged.g2_uri.removeprefix("models:/")).metrics}
+    assert {"val/miou", "val/miou_dataset", "val/absent_hand"} <= set(metrics)
     assert metrics["val/miou"].dataset_digest == tiny_packed.manifest.digest
     assert metrics["val/miou"].value == evaluated.data.metrics["val/miou"]
     assert evaluated.inputs.dataset_inputs[0].dataset.digest == tiny_packed.manifest.digest

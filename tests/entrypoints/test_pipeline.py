@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import signal
 import subprocess
 import tarfile
@@ -22,6 +21,7 @@ from hands.raw.layout import RawDataset
 from hands.tracking import ROOT
 from tests.project import (
     EXPERIMENT,
+    PIPELINE_STEPS,
     TINY_RECIPE,
     arguments,
     command,
@@ -32,21 +32,6 @@ from tests.project import (
     track_to,
     wait_until,
 )
-
-STEPS = [
-    "synthesize", "prepare", "phase1", "round 1 init", "round 1 paired", "round 2 init", "round 2 paired",
-    "evaluate test", "predict test",
-]  # fmt: skip
-VAL_METRICS = {f"val/{name}" for name in ("miou", "miou_dataset", "miou_overlap", "miou_single", "miou_interacting")}
-D_METRICS = {"train/loss_d", "train/d_real_acc", "train/d_fake_acc"}
-TRAIN_METRICS = {
-    "phase1": {"train/loss_ce", "train/loss_total", "train/images_per_s"} | D_METRICS,
-    "round 1 init": {"train/loss_ce", "train/loss_dice", "train/loss_total", "train/kept_confidence", "train/images_per_s"},
-    "round 2 paired": {
-        "train/loss_ce", "train/loss_dice", "train/loss_adv", "train/loss_total", "train/d_real_acc", "train/d_fake_acc",
-        "train/images_per_s",
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +76,7 @@ def artifacts(client: MlflowClient, run: Run, folder: str | None = None) -> list
 def test_a_parent_with_its_steps_in_order(finished):
     parent = parents(finished.client)[0]
     steps = children(finished.client, parent)
-    assert [run.info.run_name for run in steps] == STEPS
+    assert [run.info.run_name for run in steps] == PIPELINE_STEPS
     assert {run.info.status for run in [parent, *steps]} == {"FINISHED"}
     assert parent.info.run_name == "main"
     assert parent.data.params["phase1_epochs"] == "2"
@@ -115,47 +100,12 @@ def test_system_metrics_are_kept(finished):
     assert any(name.startswith("system/") for name in parents(finished.client)[0].data.metrics)
 
 
-@pytest.mark.parametrize("name", TRAIN_METRICS)
-def test_metrics_of_each_epoch_are_tied_to_model_and_data(finished, name):
-    run = step(finished, name)
-    epochs = list(range(1, 1 + int(run.data.params["epochs"])))
-    models = [finished.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs]
-    of_models = [metric for model in models for metric in model.metrics]
-    for metric in TRAIN_METRICS[name] | VAL_METRICS & set(run.data.metrics) | {"val/miou", "val/miou_dataset"}:
-        assert [point.step for point in finished.client.get_metric_history(run.info.run_id, metric)] == epochs, metric
-        points = [point for point in of_models if point.key == metric]
-        assert epochs[-1] in {point.step for point in points}, metric
-        assert {point.dataset_digest for point in points} == {prepared(finished).digest}, metric
-
-
-def test_metrics_are_those_of_the_right_model(finished):
-    run = step(finished, "phase1")
-    models = {output.model_id: finished.client.get_logged_model(output.model_id) for output in run.outputs.model_outputs}
-    # MLflow adds system metrics to the models of a run that lasts long enough for some
-    by_name = {
-        model.name: {metric.key for metric in model.metrics if not metric.key.startswith("system/")}
-        for model in models.values()
-    }
-    assert set(by_name) == {"g1", "discriminator"}
-    assert by_name["discriminator"] == D_METRICS
-    assert {"val/miou", "train/loss_ce"} <= by_name["g1"] and not D_METRICS & by_name["g1"]
-    assert {str(model.status) for model in models.values()} == {"READY"}
-
-
 def test_models_can_be_ranked_by_score(finished):
     experiment = finished.client.get_experiment_by_name(EXPERIMENT).experiment_id
     order = [{"field_name": "metrics.val/miou", "ascending": False}]
     found = finished.client.search_logged_models([experiment], order_by=order)
     scores = [metric.value for model in found[:1] for metric in model.metrics if metric.key == "val/miou"]
     assert scores and max(scores) >= step(finished, "round 1 paired").data.metrics["val/miou"]
-
-
-def test_evaluation_stands_at_the_model(finished):
-    run = step(finished, "evaluate test")
-    uri = run.data.params["model"]
-    metrics = {metric.key: metric for metric in finished.client.get_logged_model(uri.removeprefix("models:/")).metrics}
-    assert {"test/miou", "test/miou_dataset", "test/absent_hand"} <= set(metrics)
-    assert metrics["test/miou"].dataset_digest == prepared(finished).digest
 
 
 def prepared(finished: SimpleNamespace):
@@ -170,9 +120,6 @@ def prepared(finished: SimpleNamespace):
             "prepare",
             {"manifest.json", "class_weights.json", *(f"preview_{s}.png" for s in ("train", "val", "unpaired_images"))},
         ),
-        ("phase1", {"learning_curves.png"}),
-        ("round 2 paired", {"learning_curves.png"}),
-        ("evaluate test", {"parts_test.json", "confusion_test.png", "best_test.png", "worst_test.png"}),
         ("predict test", {"predicted_test.png"}),
     ],
 )
@@ -180,17 +127,9 @@ def test_artifacts_of_a_step(finished, name, expected):
     assert expected <= set(artifacts(finished.client, step(finished, name)))
 
 
-def test_a_picture_of_validation_frames_at_each_evaluation(finished):
-    pictures = artifacts(finished.client, step(finished, "phase1"), "images")
-    steps = [re.search(r"val_frames.step.(\d+)", path)[1] for path in pictures if path.endswith(".png")]
-    assert sorted(steps) == ["1", "2"]
-
-
-def test_part_table_and_class_weights_are_whole(finished):
-    parts = mlflow.artifacts.load_dict(f"{step(finished, 'evaluate test').info.artifact_uri}/parts_test.json")
+def test_class_weights_are_whole(finished):
     weights = mlflow.artifacts.load_dict(f"{step(finished, 'prepare').info.artifact_uri}/class_weights.json")
-    assert (len(parts["data"]), len(weights["data"])) == (16, 17)
-    assert {"part", "iou_left", "iou_right", "iou"} <= set(parts["columns"])
+    assert len(weights["data"]) == 17
     assert {"manual", "strong", "inverse", "median_frequency", "effective_number"} <= set(weights["columns"])
 
 

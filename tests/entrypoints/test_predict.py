@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from entrypoints.predict import N_PREVIEWS
-from hands.tracking import ROOT
 from tests.project import artifact_paths, invoke, newest_run
+from tests.real_frames import REAL_FRAMES, needs_real_frames
 
-REAL_FRAMES = ROOT.parent / "shared" / "real-frames"
 SHAPES = {"upright.png": (90, 60, 3), "lying.jpg": (40, 100, 3), "grey.png": (64, 64), "tiny.png": (9, 7, 3)}
 BOXES = {"upright.png": [5, 20, 50, 50], "grey.png": [-10, 0, 40, 30]}
 
@@ -79,7 +78,7 @@ def test_with_boxes_nothing_is_painted_outside_of_them(predict, pictures, tmp_pa
     assert labels_of(folder, "grey.png").shape == (2, 64, 64)
 
 
-@pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason="the real frames are not part of the project")
+@needs_real_frames
 def test_real_frames(predict):
     folder = predict(images=REAL_FRAMES)
     for file in REAL_FRAMES.glob("*.jpg"):

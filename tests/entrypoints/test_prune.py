@@ -14,7 +14,7 @@ from hands.files.cache import cache_folder
 from hands.processes.locks import hold
 from hands.tracking.code import code_digest
 from hands.tracking.registry import Score, register
-from tests.conftest import COUNTS, SIZE, write_blobs
+from tests.packed.blobs import COUNTS, SIZE, write_blobs
 from tests.project import EXPERIMENT, artifact_paths, invoke, log_toy, new_store, newest_run, track_to
 
 

@@ -18,7 +18,7 @@ from hands.tracking.code import code_digest
 from hands.tracking.registry import Score, register
 from hands.tracking.steps import find_finished
 from hands.training.devices import DeviceConfig, create_fabric, resolved_devices
-from tests.conftest import COUNTS, SIZE, write_blobs
+from tests.packed.blobs import COUNTS, SIZE, write_blobs
 from tests.packed.test_prepare import small_set
 from tests.project import arguments, invoke, newest_run
 

@@ -16,7 +16,7 @@ from hands.tracking import COVERAGE_TAG
 from hands.training.state import BestEpoch
 from sweeps import setting
 from sweeps.space import load_space
-from tests.conftest import CHANNELS, COUNTS, SIZE
+from tests.packed.blobs import CHANNELS, COUNTS, SIZE
 from tests.project import invoke, newest_run
 from tests.raw.independent_layout import small_set
 from tests.sweeps.sweeping import sweep_params

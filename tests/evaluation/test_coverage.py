@@ -12,7 +12,7 @@ from hands.evaluation.metrics import HandsIoU, confusion_matrices, overlap_confu
 from hands.packed.augment import centre
 from hands.packed.packed_set import PackedSet, PackedSubset, PackedWriter
 from hands.parts import HAND_TYPES
-from tests.conftest import CHANNELS
+from tests.packed.blobs import CHANNELS
 
 SIZE, SIDE, MARGIN = 64, 80, 8  # a part is judged from 5 pixels on: 20 at 128
 LEFT, RIGHT, BOTH = HAND_TYPES

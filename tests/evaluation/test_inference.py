@@ -11,15 +11,11 @@ from hands.errors import InvalidInput
 from hands.evaluation.inference import labels_of, predict_subset, score_subset
 from hands.evaluation.metrics import HandsIoU, confusion_matrices, image_hand_miou, overlap_confusion
 from hands.packed.augment import centre
-from hands.packed.batches import RecordReader, Shard
+from hands.packed.batches import Shard
 from hands.packed.packed_set import PackedSet
+from tests.small_training import reader
 
-CPU = torch.device("cpu")
 ALONE = Shard(0, 1)
-
-
-def reader(packed: PackedSet, subset: str) -> RecordReader:
-    return RecordReader(packed.subset(subset), "disk", CPU)
 
 
 def guessing_network() -> nn.Module:

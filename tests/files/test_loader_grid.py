@@ -7,8 +7,8 @@ import torch
 
 from hands.evaluation.metrics import confusion_matrices, image_hand_miou
 from hands.files.crop import Box, crop_image, crop_labels, uncrop_labels
-from tests.conftest import blob_labels
 from tests.files.loader_grid import loader_image, loader_labels, loader_matrix
+from tests.packed.blobs import blob_labels
 
 TIE = 2 / 1024  # of a pixel, about half way between two: OpenCV rounds to 1 / 1024 first, and its float32 matrix is as exact
 PICTURES = ((512, 334), (334, 512), (60, 41))  # height, width

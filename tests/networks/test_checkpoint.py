@@ -1,14 +1,13 @@
 """A network comes back from its two files bit by bit, and nothing else in their place does harm."""
 
 import json
-import os
 import pickle
 import struct
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -16,6 +15,7 @@ from hands.errors import InvalidInput
 from hands.networks.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network, network_kind, save_network
 from hands.networks.discriminator import Discriminator
 from hands.networks.hands_network import NAMED_NETWORKS, HandsNetwork, NetworkSpec
+from tests.hostile_input import Attack, examples
 
 SMALL = NetworkSpec("unet", "resnet18", 3, (8, 8, 8), 2)
 
@@ -263,22 +263,12 @@ def test_fields_that_nobody_knows_do_no_harm(copied: Path):
     assert load_network(copied)[0].spec == SMALL
 
 
-class Trap:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 @pytest.mark.parametrize("name", [NETWORK_FILE, WEIGHTS_FILE])
 @pytest.mark.parametrize("dump", [pickle.dump, torch.save])
 def test_a_pickle_is_refused_and_not_run(copied: Path, name: str, dump):
     trap = copied / "sprung"
     with (copied / name).open("wb") as file:
-        dump(Trap(trap), file)
+        dump(Attack(trap), file)
     with pytest.raises(InvalidInput):
         load_network(copied)
     assert not trap.exists()
@@ -294,7 +284,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(data=st.data())
 def test_damaged_bytes_end_in_invalid_input_or_in_a_network(saved: Path, stage: Path, data):
     content = {name: bytearray((saved / name).read_bytes()) for name in (NETWORK_FILE, WEIGHTS_FILE)}
@@ -317,7 +307,7 @@ def test_damaged_bytes_end_in_invalid_input_or_in_a_network(saved: Path, stage: 
     assert network.spec == SMALL and 16 <= size <= 4096
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(data=st.data())
 def test_other_json_values_end_in_invalid_input_or_in_a_network(saved: Path, stage: Path, data):
     description = json.loads((saved / NETWORK_FILE).read_text())

@@ -11,7 +11,7 @@ from hands.errors import InvalidInput
 from hands.packed.batches import BatchStream, RecordReader, Shard
 from hands.packed.index import checksums
 from hands.packed.packed_set import PackedSet, PackedWriter
-from tests.conftest import CHANNELS, SIZE
+from tests.packed.blobs import CHANNELS, SIZE
 from tests.project import invoke
 
 CPU = torch.device("cpu")

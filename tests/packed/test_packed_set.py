@@ -1,13 +1,10 @@
 """The packed set: what is written is what is read, whatever process or thread reads."""
 
-import json
 import multiprocessing
 import os
 import pickle
 import random
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,45 +14,11 @@ import torch
 
 from hands.errors import InvalidInput
 from hands.packed.manifest import SUBSET_CHANNELS, record_side
+from hands.packed.mini import mini_positions
 from hands.packed.packed_set import PackedSet, PackedWriter, count_classes
 from hands.processes.folders import whole_folder
-
-SIZE = 16
-SIDE = 20
-CHANNELS = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 3}
-ROOT = Path(__file__).parents[2]
-
-
-def a_record(channels: int, seed: int) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    record = generator.integers(0, 17, (channels, SIDE, SIDE), dtype=np.uint8)
-    if channels > 2:
-        record[:3] = generator.integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
-    return record
-
-
-def write_packed(folder: Path, counts: dict[str, int], skip: frozenset[int] = frozenset()) -> None:
-    """Records of subset s are a_record(channels, 1000 * code + position); positions in `skip` are dropped from train."""
-    with whole_folder(folder) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
-        dropped = {name: {} for name in CHANNELS}
-        for code, name in enumerate(CHANNELS):
-            for position in range(counts[name]):
-                if name == "train" and position in skip:
-                    dropped[name]["broken"] = dropped[name].get("broken", 0) + 1
-                    continue
-                record = a_record(CHANNELS[name], 10000 * code + position)
-                hand_type = ("left", "right", "interacting")[position % 3]
-                writer.add(name, position, hand_type, f"{name}/Capture0/seq/cam1/image{position}", record)
-        writer.finish("bgr", "5" * 32, counts, dropped)
-
-
-COUNTS = {"train": 7, "unpaired_images": 5, "unpaired_masks": 4, "val": 3, "test": 2}
-
-
-@pytest.fixture
-def packed_folder(tmp_path: Path) -> Path:
-    write_packed(tmp_path / "packed", COUNTS)
-    return tmp_path / "packed"
+from tests.packed.made_records import CHANNELS, COUNTS, SIDE, SIZE, a_record, write_packed
+from tests.project import forked
 
 
 def test_every_record_comes_back(packed_folder: Path):
@@ -121,6 +84,14 @@ def test_mini_is_the_fixed_sample_of_the_list_even_where_entries_were_dropped(tm
     assert mini.paths == expected
     first = int(expected[0].rpartition("image")[2])
     assert np.array_equal(mini.read([0], None)[0].numpy(), a_record(5, first))
+
+
+def test_mini_positions_match_the_original_loader():
+    entries = [f"entry {k}" for k in range(2345)]
+    r = random.Random(1)
+    r.randint(0, 100)
+    assert [entries[k] for k in mini_positions(2345)] == r.sample(entries, 1000)
+    assert mini_positions(1000) == list(range(1000))
 
 
 def test_mini_of_a_small_list_is_all_of_it(packed_folder: Path):
@@ -200,80 +171,11 @@ def test_threads_read_together(packed_folder: Path):
         assert len(set(threads.map(total, range(32)))) == 1
 
 
-# Damage
+def test_channels_of_subsets_are_as_declared():
+    assert all(CHANNELS[name] in allowed for name, allowed in SUBSET_CHANNELS.items())
 
 
-def edit_manifest(folder: Path, change) -> None:
-    file = folder / "manifest.json"
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda m: m.pop("size"), "no 'size'"),
-        (lambda m: m.update(version=99), "version is 99"),
-        (lambda m: m.update(version=1), "version is 1, .* another pixel grid; make the packed set again with `prepare`"),
-        (lambda m: m.update(size=17), "multiple of 16"),
-        (lambda m: m.update(side=21), "side and margin"),
-        (lambda m: m.update(digest=7), "digest"),
-        (lambda m: m.update(subsets=[]), "subsets"),
-        (lambda m: m["subsets"].update(other={}), "'other'"),
-        (lambda m: m["subsets"]["train"].update(count=-1), "train.count"),
-        (lambda m: m["subsets"]["train"].update(count=True), "train.count"),
-        (lambda m: m["subsets"]["train"].update(channels=4), "train.channels"),
-        (lambda m: m["subsets"]["train"].update(class_pixels=[[0] * 17]), "class_pixels"),
-        (lambda m: m["subsets"]["train"].update(listed=70), "lists 70"),
-    ],
-)
-def test_refuses_a_manifest_that_does_not_fit(packed_folder: Path, change, message: str):
-    edit_manifest(packed_folder, change)
-    with pytest.raises(InvalidInput, match=message):
-        PackedSet.open(packed_folder)
-
-
-def test_refuses_a_folder_that_is_no_packed_set(tmp_path: Path):
-    with pytest.raises(InvalidInput, match="not a packed set"):
-        PackedSet.open(tmp_path)
-    (tmp_path / "manifest.json").write_text("[" * 100000)
-    with pytest.raises(InvalidInput, match="not JSON"):
-        PackedSet.open(tmp_path)
-
-
-def test_refuses_records_cut_short(packed_folder: Path):
-    file = packed_folder / "records.lmdb" / "data.mdb"
-    os.truncate(file, file.stat().st_size - 4096)
-    with pytest.raises(InvalidInput, match="cut short"):
-        PackedSet.open(packed_folder)
-
-
-def test_refuses_an_index_at_odds_with_the_manifest(packed_folder: Path):
-    index = packed_folder / "index" / "val.tsv"
-    lines = index.read_text().splitlines(keepends=True)
-    index.write_text("".join(lines[:-1]))
-    with pytest.raises(InvalidInput, match="2 lines"):
-        PackedSet.open(packed_folder).subset("val")
-    index.write_text("no tabs\n")
-    with pytest.raises(InvalidInput, match="line 1"):
-        PackedSet.open(packed_folder).subset("val")
-
-
-def test_names_a_record_that_is_missing(packed_folder: Path):
-    edit_manifest(packed_folder, lambda m: m["subsets"]["val"].update(count=4, listed=4))
-    with (packed_folder / "index" / "val.tsv").open("a") as index:
-        index.write("3\tleft\tval/extra\t0\t0\t0\t0\t0\t0\n")
-    with pytest.raises(InvalidInput, match="record 3 of val is missing"):
-        PackedSet.open(packed_folder).subset("val").read([3], None)
-
-
-def test_refuses_unknown_subsets(packed_folder: Path):
-    with pytest.raises(InvalidInput, match="no subset 'minitest'"):
-        PackedSet.open(packed_folder).subset("minitest")
-
-
-# Whole or not at all
+# whole or not at all
 
 
 def test_refuses_an_occupied_destination_and_leaves_it_alone(packed_folder: Path):
@@ -283,21 +185,20 @@ def test_refuses_an_occupied_destination_and_leaves_it_alone(packed_folder: Path
     assert PackedSet.open(packed_folder).manifest == before
 
 
+def write_and_die(destination: Path) -> None:
+    """SIGKILL once all is written but not yet in its place."""
+    record, counts = a_record(5, 0), dict.fromkeys(CHANNELS, 0) | {"train": 20000}
+    with whole_folder(destination) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
+        for position in range(counts["train"]):
+            writer.add("train", position, "left", f"train/{position}", record)
+        writer.finish("bgr", "5" * 32, counts, {name: {} for name in CHANNELS})
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_writer_killed_midway_leaves_nothing_that_passes_for_whole(packed_folder: Path):
     reader = PackedSet.open(packed_folder).subset("train")
     destination = packed_folder.parent / "killed"
-    code = f"""
-import sys, os, signal
-sys.path.insert(0, {str(ROOT)!r})
-from tests.packed.test_packed_set import *
-with whole_folder({str(destination)!r}) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
-    for position in range(20000):
-        writer.add("train", position, "left", f"train/{{position}}", a_record(5, 0))
-    writer.finish("bgr", "5" * 32, dict.fromkeys(CHANNELS, 0) | {{"train": 20000}}, {{name: {{}} for name in CHANNELS}})
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    done = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert forked(lambda: write_and_die(destination)) == -signal.SIGKILL
     assert not destination.exists()
     assert np.array_equal(reader.read([3], None)[0].numpy(), a_record(5, 3))
     assert (destination.parent / f".{destination.name}.partial").exists()
@@ -315,7 +216,3 @@ def test_a_failing_writer_cleans_up(tmp_path: Path):
         writer.add("val", 0, "left", "val/x", a_record(5, 0))
         raise RuntimeError("midway")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_channels_of_subsets_are_as_declared():
-    assert all(CHANNELS[name] in allowed for name, allowed in SUBSET_CHANNELS.items())

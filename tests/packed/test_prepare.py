@@ -17,6 +17,7 @@ from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
 from hands.raw.layout import RawDataset
 from tests.files.loader_grid import loader_matrix
+from tests.full_disk import files_up_to
 from tests.raw.independent_layout import PREFIX, RawFiles, a_picture, png, small_set, some_labels
 
 COUNTS = {"train": 5, "unpaired_images": 4, "unpaired_masks": 3, "val": 4, "test": 4}
@@ -213,6 +214,16 @@ def test_refuses_an_occupied_destination_before_any_work(tmp_path: Path):
     raw = RawDataset(small_set(COUNTS).write(tmp_path / "raw"), "bgr")
     with pytest.raises(InvalidInput, match="already holds files"):
         pack(raw, tmp_path / "raw", CONFIG)
+
+
+@pytest.mark.parametrize("limit", [3_000, 20_000, 100_000])
+def test_a_full_disk_stops_prepare_and_leaves_nothing(tmp_path, limit):
+    raw = RawDataset(small_set(COUNTS | {"train": 40}, 60, 40).write(tmp_path / "raw"), "bgr")
+    config = PackConfig(64, 0.0, 1)
+    with files_up_to(limit), pytest.raises(InvalidInput, match="cannot be written.*make room"):
+        pack(raw, tmp_path / "packed", config)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    assert pack(raw, tmp_path / "packed", config).subsets["train"].count == 40
 
 
 def test_digests_fit_mlflow_and_follow_the_content(tmp_path: Path):

@@ -12,8 +12,7 @@ from PIL import Image
 from hands.errors import InvalidInput
 from hands.prediction.photographs import list_photographs, read_boxes, read_photographs, to_picture
 from tests.raw.independent_layout import a_picture, jpeg, png
-
-REAL_FRAMES = Path(__file__).parents[3] / "shared" / "real-frames"
+from tests.real_frames import REAL_FRAMES, needs_real_frames
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ def test_refuses_folders_without_pictures(tmp_path: Path):
         list_photographs(tmp_path / "nowhere", None)
 
 
-@pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason="the real frames are not beside this project")
+@needs_real_frames
 def test_real_frames_with_their_own_boxes(tmp_path: Path):
     data = json.loads((REAL_FRAMES / "test_interhand2.6m_data.json").read_text())
     names = {image["id"]: image["file_name"] for image in data["images"]}

@@ -4,17 +4,10 @@ import base64
 import contextlib
 import io
 import json
-import os
-import signal
-import socket
-import struct
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-import zlib
-from types import SimpleNamespace
+from collections.abc import Iterator
 
 import mlflow
 import numpy as np
@@ -23,63 +16,31 @@ import torch
 from PIL import Image
 
 from hands.prediction.predictions import predict_photographs
-from tests.conftest import SIZE
+from tests.files.pngs import png_header
+from tests.packed.blobs import SIZE
 from tests.project import environment, track_to
+from tests.servers import Server, free_port
 
-START_S = 180
 HIGH, WIDE = (96, 64), (50, 81)  # pixels, height and width
 
 
 @pytest.fixture(scope="module")
-def server(logged, session_store, tmp_path_factory) -> SimpleNamespace:
+def server(logged, session_store, tmp_path_factory) -> Iterator[Server]:
     """The served network; pickles are refused."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        logged.g2_uri,
-        "--env-manager",
-        "local",
-        "-p",
-        str(port),
-    ]
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment(session_store, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    words = ["-m", "mlflow", "models", "serve", "-m", logged.g2_uri, "--env-manager", "local", "-p", str(port)]
+    variables = environment(session_store, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
+    served = Server([sys.executable, *words], folder, variables, port, "ping")
     try:
-        wait_until_it_answers(port, process, folder / "log")
-        yield SimpleNamespace(url=f"http://127.0.0.1:{port}/invocations")
+        served.start()
+        yield served
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        served.stop()
 
 
-def wait_until_it_answers(port: int, process: subprocess.Popen, log) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=1).close()
-            return
-        time.sleep(0.3)
-    raise AssertionError(log.read_text())
-
-
-def post(server: SimpleNamespace, body: object, content_type: str = "application/json") -> tuple[int, str]:
+def post(server: Server, body: object, content_type: str = "application/json") -> tuple[int, str]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(server.url, data, {"Content-Type": content_type})
+    request = urllib.request.Request(f"{server.uri}/invocations", data, {"Content-Type": content_type})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
@@ -171,12 +132,6 @@ def test_other_forms_of_a_request(server, shape):
     status, body = post(server, shape(text(encoded(noise(WIDE, 2), "PNG"))))
     assert status == 200, body
     assert labels_in(json.loads(body)["predictions"][0]).shape == (2, *WIDE)
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that says it is this large and holds no pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
 
 
 PNG, JPEG = encoded(noise(WIDE, 4), "PNG"), encoded(noise(WIDE, 4), "JPEG")

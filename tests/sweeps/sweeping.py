@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from sweeps.storage import open_storage
 from sweeps.study import StudyConfig, create_study
 from sweeps.trial import Objective
 from sweeps.worker import take_trials
-from tests.project import arguments
+from tests.project import arguments, wait_until
 
 SMALL = {
     "n_workers": 2, "n_trials": 4, "heartbeat_interval": 1, "init_epochs": 1, "paired_epochs": 3, "batch_size": 6,
@@ -83,11 +82,10 @@ def children(client: mlflow.MlflowClient, run_id: str) -> dict[str, mlflow.entit
 
 def begun_trial(sweep: subprocess.Popen, log: Path, timeout_s: float) -> tuple[int, str, int]:
     """The first trial that a sweep's log says has begun: number, run, process. (Asking the storage would slow it down.)"""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        assert sweep.poll() is None, log.read_text()[-3000:]
-        begun = re.search(r"== trial (\d+): run (\w+), process (\d+)", log.read_text())
-        if begun:
-            return int(begun[1]), begun[2], int(begun[3])
-        time.sleep(0.2)
-    raise AssertionError(f"no trial began within {timeout_s} s: {log.read_text()[-3000:]}")
+
+    def begun() -> re.Match | None:
+        return re.search(r"== trial (\d+): run (\w+), process (\d+)", log.read_text())
+
+    wait_until(lambda: begun() is not None, sweep, lambda: log.read_text()[-3000:], timeout_s)
+    number, run_id, process = begun().groups()
+    return int(number), run_id, int(process)

@@ -25,8 +25,8 @@ from sweeps.errors import GivenUp
 from sweeps.reconciliation import end_left_runs
 from sweeps.study import RUN_ID
 from sweeps.trial import Objective
-from tests.conftest import SIZE
 from tests.entrypoints.test_server_away import Server
+from tests.packed.blobs import SIZE
 from tests.project import EXPERIMENT, command, environment, track_to, wait_until
 from tests.sweeps.sweeping import children, prepare, sweep_arguments, sweep_params, take
 

@@ -3,16 +3,13 @@
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.project import command, environment
+from tests.project import ROOT, command, environment
 from tests.sweeps.sweeping import begun_trial, children, sweep_arguments
-
-ROOT = Path(__file__).parents[2]
 
 
 def sweeps(store, study: str) -> list:

@@ -7,7 +7,6 @@ import torch
 from torchvision.io import decode_image
 
 from hands.errors import InvalidInput
-from hands.files.encoding import encode_swapped_jpeg
 from hands.synthetic.dataset import CAMERAS, SynthesisConfig, frames, plan, stored_labels
 
 CONFIG = SynthesisConfig(
@@ -76,20 +75,6 @@ def test_frames_encode_as_documented(made):
             assert left.any() == (frame.hand_type != "right")
             assert right.any() == (frame.hand_type != "left")
         assert shapes <= {(128, 84), (84, 128)} and len(shapes) == 1
-
-
-def test_opencv_reads_rgb_from_the_picture():
-    cv2 = pytest.importorskip("cv2")
-    red = np.zeros((16, 16, 3), dtype=np.uint8)
-    red[..., 0] = 200
-    decoded = cv2.imdecode(np.frombuffer(encode_swapped_jpeg(red), dtype=np.uint8), cv2.IMREAD_COLOR)
-    np.testing.assert_allclose(decoded[8, 8], (200, 0, 0), atol=4)
-
-
-def test_standard_decoder_reads_red_and_blue_swapped():
-    red = np.zeros((16, 16, 3), dtype=np.uint8)
-    red[..., 0] = 200
-    np.testing.assert_allclose(decode(encode_swapped_jpeg(red))[:, 8, 8], (0, 0, 200), atol=4)
 
 
 def test_left_parts_are_stored_from_17():

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ from hands.synthetic.render import label_map
 from hands.synthetic.skeleton import axis_rotation, forward_kinematics, mean_shape, sample_shape
 from hands.synthetic.surface import BONES, bone_frames, palm_frame, surface_from_joints
 from hands.synthetic.template import build_template, mean_template
+from tests.real_frames import REAL_FRAMES, needs_real_frames
 
-REAL_FRAMES = Path(__file__).parents[3] / "shared" / "real-frames"
 MIRROR = np.array((-1.0, 1, 1))
 
 
@@ -147,7 +146,7 @@ def test_folded_knuckle_keeps_its_radius(template):
     assert after == pytest.approx(before, rel=0.08)
 
 
-@pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason="four frames of InterHand2.6M, not part of the project")
+@needs_real_frames
 def test_measured_joints_lie_inside_the_surface_they_make(template):
     """Real hands, folded and praying: each projected joint falls on its own amodal silhouette."""
     records, cameras, joints_3d = (

@@ -10,7 +10,7 @@ from hands.errors import InvalidInput
 from hands.networks.checkpoint import load_network
 from hands.tracking import models
 from hands.tracking.models import fetch_network, logged_model_id, model_identity
-from tests.conftest import SIZE
+from tests.packed.blobs import SIZE
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hands.tracking.models import fetch_network, model_sources
 from hands.tracking.provenance import LICENCE_TAG, SOURCES_TAG, source_tags, tagged_sources
 from hands.tracking.registry import Score, register
 from hands.tracking.steps import outputs
-from tests.conftest import COUNTS, SIZE, write_blobs
+from tests.packed.blobs import COUNTS, SIZE, write_blobs
 from tests.project import invoke, newest_run
 
 OWN = Source("My hands", "all rights reserved", "")

@@ -12,7 +12,7 @@ from entrypoints.pipeline import described
 from hands.errors import InvalidInput
 from hands.networks.discriminator import Discriminator
 from hands.tracking.registry import MAX_NAME, Score, champions, check_name, register
-from tests.conftest import SIZE
+from tests.packed.blobs import SIZE
 from tests.project import log_toy
 
 NAME = "toys"

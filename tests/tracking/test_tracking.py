@@ -1,24 +1,25 @@
 """What hands.tracking leaves in MLflow: states of runs, models, datasets, the registry."""
 
-import subprocess
-import sys
+import signal
 import warnings
 
 import mlflow
 import pytest
 import torch
+from click.testing import CliRunner
 from mlflow import MlflowClient
 
+from entrypoints.launch.parameters import entry_point
 from entrypoints.launch.stopping import Terminated
 from hands import tracking
 from hands.errors import InvalidInput
 from hands.networks.checkpoint import load_discriminator, load_network
 from hands.networks.discriminator import Discriminator
-from hands.tracking import ROOT
+from hands.processes.signals import STOP_SIGNALS
 from hands.tracking.models import fetch_network, log_network
 from hands.tracking.steps import STEP_KEY_TAG, find_finished, outputs
-from tests.conftest import SIZE
-from tests.project import environment, log_toy, newest_run
+from tests.packed.blobs import SIZE
+from tests.project import handlers_kept, log_toy, newest_run
 
 
 @pytest.mark.parametrize(
@@ -66,30 +67,18 @@ def test_parameters_that_mlflow_run_has_logged_stay(store, monkeypatch):
     assert store.get_run(outer.info.run_id).data.params == {"lr": "1e-3", "epochs": "2"}
 
 
-INTERRUPTED = """
-import os, signal
-from entrypoints.launch.parameters import entry_point
-from hands import tracking
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+def test_a_signal_ends_the_run_as_killed(store, number):
+    """tests/entrypoints/test_pipeline.py and test_stopping.py send signals to processes of their own."""
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+    @entry_point()
+    def main(params):
+        with tracking.run("interrupted", {}):
+            signal.raise_signal(number)
 
-@entry_point()
-def main(params):
-    with tracking.run("interrupted", {}):
-        os.kill(os.getpid(), signal.%s)
-        signal.pause()
-
-main()
-"""
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
-def test_a_signal_ends_the_run_as_killed(store, session_store, name):
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED % name],
-        cwd=ROOT, env=environment(session_store), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 130 and "Traceback" not in done.stderr
+    with handlers_kept():
+        done = CliRunner().invoke(main, [])
+    assert done.exit_code == 130 and f"stopped: {number.name}" in done.output and "Traceback" not in done.output
     run = newest_run(store)
     assert (run.info.run_name, run.info.status) == ("interrupted", "KILLED")
 

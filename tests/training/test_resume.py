@@ -1,30 +1,29 @@
 """Checkpoints: a step that is broken off anywhere goes on to bit-identical weights, and reports every epoch once."""
 
-import math
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from hands.errors import InvalidInput
-from hands.method.losses import SegmentationLoss
-from hands.method.phase1 import Phase1Config, Phase1Data, fit_phase1
-from hands.method.phase2_init import Phase2InitConfig, Phase2InitData, fit_phase2_init
-from hands.method.phase2_paired import Phase2PairedConfig, Phase2PairedData, fit_phase2_paired
-from hands.networks.discriminator import Discriminator
-from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet
 from hands.processes.signals import STOP_SIGNALS
 from hands.training.learner import Learner
-from hands.training.loop import ScheduleConfig
 from hands.training.resume import FILE, Stopped, TrainingCheckpoint
-from tests.method.test_phases import ONES, one_process, small_network
+from tests.full_disk import files_up_to
+from tests.hostile_input import Attack
 from tests.project import handlers_kept
+from tests.small_training import Notebook, is_unchanged
+from tests.training_steps import PHASE2_INIT, STEPS, TrainingStep, small_start
 
-SCHEDULE = ScheduleConfig(seed=3, epochs=3, batch_size=4, lr=5e-3, lr_schedule="cosine", ema_decay=0.9, eval_every=2)
+GIVEN = {
+    "seed": 3, "epochs": 3, "batch_size": 4, "lr": 5e-3, "lr_schedule": "cosine", "ema_decay": 0.9, "eval_every": 2,
+    "d_lr": 1e-3, "class_weights": "none", "memory_format": "contiguous",
+}  # fmt: skip
 ALWAYS, NEVER = 0.0, 1e9  # minutes between checkpoints
 
 
@@ -32,61 +31,11 @@ class Killed(BaseException):
     """Stands for kill -9: nothing in the code may catch it and tidy up."""
 
 
-class Notebook:
-    """A recorder that, like MLflow, keeps what was reported before a process died."""
-
-    def __init__(self):
-        self.reported = []
-        self.restored = None
-
-    def epoch(self, epoch, metrics) -> None:
-        timeless = {name: value for name, value in metrics.items() if name != "train/images_per_s"}
-        self.reported.append((epoch, timeless))
-
-    def evaluated(self, epoch, network, is_best) -> None: ...
-
-    def restore(self, history) -> None:
-        self.restored = [epoch for epoch, _ in history]
-
-
-def reader(packed: PackedSet, subset: str) -> RecordReader:
-    return RecordReader(packed.subset(subset), "disk", torch.device("cpu"))
-
-
-def run_phase1(packed, recorder, checkpoint) -> list[nn.Module]:
-    g1, d = small_network(0), new_discriminator()
-    data = Phase1Data(reader(packed, "train"), reader(packed, "unpaired_masks"), reader(packed, "val"))
-    config = Phase1Config(SCHEDULE, "one_hot", 1e-3, "contiguous")
-    fit_phase1(one_process(), config, data, g1, d, torch.ones(17), recorder, checkpoint)
-    return [g1, d]
-
-
-def run_init(packed, recorder, checkpoint) -> list[nn.Module]:
-    g1, g2 = small_network(0), small_network(1)
-    data = Phase2InitData(reader(packed, "unpaired_images"), reader(packed, "val"))
-    config = Phase2InitConfig(SCHEDULE, 0.5, "contiguous")
-    fit_phase2_init(one_process(), config, data, g1, g2, segmentation_loss(), recorder, checkpoint)
-    return [g2]
-
-
-def run_paired(packed, recorder, checkpoint) -> list[nn.Module]:
-    g2, d = small_network(2), new_discriminator()
-    data = Phase2PairedData(reader(packed, "train"), reader(packed, "unpaired_masks"), reader(packed, "val"))
-    config = Phase2PairedConfig(SCHEDULE, 0.1, "one_hot", True, 1e-3, "contiguous")
-    fit_phase2_paired(one_process(), config, data, g2, d, segmentation_loss(), recorder, checkpoint)
-    return [g2, d]
-
-
-def new_discriminator() -> Discriminator:
-    torch.manual_seed(9)
-    return Discriminator()
-
-
-def segmentation_loss() -> SegmentationLoss:
-    return SegmentationLoss(0.35, 0.65, "dice", 0.0, ONES)
-
-
-RUNS = {"phase1": run_phase1, "phase2_init": run_init, "phase2_paired": run_paired}
+def run(step: TrainingStep, packed: PackedSet, recorder: Notebook, checkpoint: TrainingCheckpoint | None) -> list[nn.Module]:
+    """What the step has trained."""
+    start = small_start()
+    step.train(packed, start, recorder, checkpoint, **GIVEN)
+    return list(step.trained(start).values())
 
 
 @pytest.fixture
@@ -108,51 +57,45 @@ def dies(monkeypatch: pytest.MonkeyPatch):
     return arm
 
 
-def in_full_and_in_parts(run, packed, folder: Path, dies, monkeypatch, minutes: float, deaths: list[int]):
-    whole_notes, notes = Notebook(), Notebook()
-    whole = run(packed, whole_notes, None)
+def in_parts(step, packed, folder: Path, dies, monkeypatch, minutes: float, deaths: list[int]) -> tuple[list, Notebook]:
+    """What is trained and reported where one process after another dies, each after so many optimizer steps."""
+    notes = Notebook()
     for after in deaths:
         dies(after)
         with pytest.raises(Killed):
-            run(packed, notes, TrainingCheckpoint(folder, minutes, "same"))
+            run(step, packed, notes, TrainingCheckpoint(folder, minutes, "same"))
     monkeypatch.undo()
-    parts = run(packed, notes, TrainingCheckpoint(folder, minutes, "same"))
-    return whole, whole_notes, parts, notes
+    return run(step, packed, notes, TrainingCheckpoint(folder, minutes, "same")), notes
+
+
+@pytest.fixture(scope="module", params=STEPS, ids=lambda step: step.name)
+def whole(request: pytest.FixtureRequest, tiny_packed: PackedSet) -> SimpleNamespace:
+    """A step that nobody has broken off."""
+    notes = Notebook()
+    return SimpleNamespace(step=request.param, networks=run(request.param, tiny_packed, notes, None), notes=notes)
 
 
 @pytest.mark.parametrize("minutes", [ALWAYS, NEVER], ids=["within epochs", "at epochs' ends"])
-@pytest.mark.parametrize("name", RUNS)
-def test_killed_and_resumed_gives_the_same_bits(name, minutes, tiny_packed, tmp_path, dies, monkeypatch):
-    whole, whole_notes, parts, notes = in_full_and_in_parts(
-        RUNS[name], tiny_packed, tmp_path / "run", dies, monkeypatch, minutes, deaths=[2, 3, 1]
-    )
-    for one, other in zip(whole, parts, strict=True):
-        for key, value in one.state_dict().items():
-            assert torch.equal(value, other.state_dict()[key]), key
-    last = dict(notes.reported)  # an epoch that was trained again reports the same
-    assert same_history(list(last.items()), whole_notes.reported)
-
-
-def same_history(one: list, other: list) -> bool:
-    """Equal, with NaN (a score that nothing could be judged for) equal to itself."""
-    return repr(one) == repr(other)
+def test_killed_and_resumed_gives_the_same_bits(whole, minutes, tiny_packed, tmp_path, dies, monkeypatch):
+    parts, notes = in_parts(whole.step, tiny_packed, tmp_path / "run", dies, monkeypatch, minutes, deaths=[2, 3, 1])
+    for one, other in zip(whole.networks, parts, strict=True):
+        assert is_unchanged(one, other.state_dict())
+    last = dict(notes.epochs)  # an epoch that was trained again reports the same
+    assert repr(list(last.items())) == repr(whole.notes.epochs)  # and NaN where NaN was
 
 
 def test_epochs_before_the_checkpoint_are_handed_to_the_recorder(tiny_packed, tmp_path, dies, monkeypatch):
-    steps = len(tiny_packed.subset("unpaired_images")) // (2 * SCHEDULE.batch_size)
-    *_, notes = in_full_and_in_parts(
-        run_init, tiny_packed, tmp_path / "run", dies, monkeypatch, NEVER, deaths=[2 * max(1, steps) + 1]
-    )
+    steps = len(tiny_packed.subset("unpaired_images")) // (2 * GIVEN["batch_size"])
+    _, notes = in_parts(PHASE2_INIT, tiny_packed, tmp_path / "run", dies, monkeypatch, NEVER, deaths=[2 * max(1, steps) + 1])
     assert notes.restored == [1, 2]
 
 
 def test_a_finished_fit_goes_straight_to_its_end(tiny_packed, tmp_path, dies):
     folder = tmp_path / "run"
-    first = run_init(tiny_packed, Notebook(), TrainingCheckpoint(folder, NEVER, "same"))
+    first = run(PHASE2_INIT, tiny_packed, Notebook(), TrainingCheckpoint(folder, NEVER, "same"))
     dies(after=1)
-    again = run_init(tiny_packed, Notebook(), TrainingCheckpoint(folder, NEVER, "same"))
-    for key, value in first[0].state_dict().items():
-        assert torch.equal(value, again[0].state_dict()[key])
+    again = run(PHASE2_INIT, tiny_packed, Notebook(), TrainingCheckpoint(folder, NEVER, "same"))
+    assert is_unchanged(first[0], again[0].state_dict())
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
@@ -167,18 +110,18 @@ def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(number, tiny_packed, t
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
     with handlers_kept():
         with pytest.raises(Stopped, match=number.name):
-            run_init(tiny_packed, Notebook(), checkpoint)
+            run(PHASE2_INIT, tiny_packed, Notebook(), checkpoint)
         os.kill(os.getpid(), number)  # changes nothing: the process is ending
     assert checkpoint.load()["step"] == 1
 
 
 def test_signals_do_what_they_did_after_a_fit_without_any(tiny_packed, tmp_path):
     before = [signal.getsignal(number) for number in STOP_SIGNALS]
-    run_init(tiny_packed, Notebook(), TrainingCheckpoint(tmp_path / "run", NEVER, "same"))
+    run(PHASE2_INIT, tiny_packed, Notebook(), TrainingCheckpoint(tmp_path / "run", NEVER, "same"))
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
-def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_flushed_keeps_the_previous_one(tmp_path, monkeypatch):
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
     checkpoint.save({"step": 1})
 
@@ -190,6 +133,18 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
         checkpoint.save({"step": 2})
     assert checkpoint.load()["step"] == 1
     assert [path.name for path in (tmp_path / "run").iterdir()] == [FILE]
+
+
+def test_a_checkpoint_that_does_not_fit_keeps_the_previous_one(tmp_path):
+    checkpoint = TrainingCheckpoint(tmp_path / "run", 1e9, "same")
+    checkpoint.save({"step": 1, "weights": torch.zeros(10)})
+    for limit in (0, 100, 5_000, 50_000):
+        with files_up_to(limit), pytest.warns(UserWarning, match="cannot be written.*previous one stays"):
+            checkpoint.save({"step": 2, "weights": torch.zeros(100_000)})
+        assert checkpoint.load()["step"] == 1
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [FILE]
+    checkpoint.save({"step": 3, "weights": torch.zeros(100_000)})
+    assert checkpoint.load()["step"] == 3
 
 
 def test_other_parameters_are_refused(tmp_path):
@@ -219,32 +174,18 @@ def test_only_a_checkpoint_of_nothing_goes_with_a_failed_run(tmp_path):
     assert resumed.load()["step"] == 1
 
 
-class Attack:
-    def __reduce__(self):
-        return os.system, ("touch executed",)
+def test_two_processes_cannot_train_one_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("hands.training.resume.CLAIM_S", 0)
+    holder = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
+    holder.claim()
+    with pytest.raises(InvalidInput, match="another process"):
+        TrainingCheckpoint(tmp_path / "run", NEVER, "same").claim()
 
 
-def test_damaged_checkpoints_are_refused_and_nothing_is_executed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_checkpoint_that_would_run_something_is_refused_and_runs_nothing(tmp_path):
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
-    checkpoint.save({"step": 1, "weights": torch.arange(1000.0)})
-    path = tmp_path / "run" / FILE
-    whole = path.read_bytes()
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(200):
-        damaged = bytearray(whole)
-        position = int(torch.randint(len(whole), (1,), generator=generator))
-        if position % 2:
-            damaged = damaged[:position]
-        else:
-            damaged[position] ^= 255
-        path.write_bytes(damaged)
-        try:
-            state = checkpoint.load()
-            assert state["step"] == 1 or math.isfinite(state["step"])
-        except InvalidInput:
-            pass
-    torch.save(Attack(), path)
+    checkpoint.save({"step": 1})
+    torch.save(Attack(tmp_path / "flag"), tmp_path / "run" / FILE)
     with pytest.raises(InvalidInput, match="cannot be read"):
         checkpoint.load()
-    assert not (tmp_path / "executed").exists()
+    assert not (tmp_path / "flag").exists()

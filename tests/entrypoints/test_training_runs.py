@@ -1,0 +1,103 @@
+"""Every training step as a run: broken off it can go on, and ended it has logged each epoch, picture and model once."""
+
+import gc
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from hands.training.learner import Learner
+from tests.project import ENTRY_POINTS, artifact_paths, invoke, newest_run, pictures_logged, track_to
+from tests.training_steps import STEPS
+
+EPOCHS = [1, 2, 3]
+OF_D = {"train/loss_d", "train/d_real_acc", "train/d_fake_acc"}
+
+
+@pytest.fixture(scope="module", params=STEPS, ids=lambda step: step.name)
+def resumed(request, session_store, logged, tiny_packed, tmp_path_factory) -> SimpleNamespace:
+    """A run that SIGTERM has ended after some optimizer steps, as it was then, and after `resume=latest`."""
+    step, checkpoints = request.param, tmp_path_factory.mktemp("checkpoints")
+    given = step.run_parameters(
+        logged, packed_dir=tiny_packed.folder, epochs=len(EPOCHS), batch_size=4, precision="32-true", checkpoint_dir=checkpoints
+    )
+    client = MlflowClient(session_store)
+    with pytest.MonkeyPatch.context() as patch:
+        track_to(session_store, patch)
+        with pytest.MonkeyPatch.context() as stopping:
+            stopping.setattr(Learner, "update", stopped_after(5))
+            result = invoke(step.entry_point, **given)
+        exit_code, said = result.exit_code, result.output
+        del result  # its traceback holds
+        gc.collect()  # the checkpoint, and that the lock on it, which would end with the process
+        killed = newest_run(client)
+        left = list(checkpoints.rglob("last.pt"))
+        ended = invoke(step.entry_point, **given, resume="latest")
+    assert ended.exit_code == 0, ended.output
+    return SimpleNamespace(
+        step=step, client=client, exit_code=exit_code, said=said, killed=killed, left=left, checkpoints=checkpoints,
+        run=newest_run(client),
+    )  # fmt: skip
+
+
+def stopped_after(updates: int):
+    """Learner.update that sends this process SIGTERM after so many calls."""
+    update, done = Learner.update, []
+
+    def update_and_stop(self, loss):
+        update(self, loss)
+        done.append(None)
+        if len(done) == updates:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return update_and_stop
+
+
+def test_a_signal_ends_it_in_order(resumed):
+    assert resumed.exit_code == 130 and "Traceback" not in resumed.said
+    assert resumed.killed.info.status == "KILLED"
+    assert resumed.killed.data.tags["hands.failure"].startswith("Stopped: SIGTERM")
+    assert resumed.left == [resumed.checkpoints / resumed.killed.info.run_id / "last.pt"]
+
+
+def test_it_goes_on_in_the_same_run_and_leaves_nothing(resumed):
+    assert resumed.run.info.run_id == resumed.killed.info.run_id
+    assert (resumed.run.info.status, resumed.run.info.run_name) == ("FINISHED", resumed.step.entry_point)
+    assert list(resumed.checkpoints.iterdir()) == []
+
+
+def test_every_epoch_is_logged_once(resumed):
+    names = {name for name in resumed.run.data.metrics if name.startswith("train/")}
+    assert names == {f"train/{loss}" for loss in resumed.step.losses} | {"train/images_per_s"}
+    for name in [*names, "val/miou", "val/miou_dataset"]:
+        points = resumed.client.get_metric_history(resumed.run.info.run_id, name)
+        assert [point.step for point in points] == EPOCHS, name
+
+
+def test_every_epoch_has_its_picture(resumed):
+    assert pictures_logged(resumed.client, resumed.run.info.run_id) == EPOCHS
+    assert "learning_curves.png" in artifact_paths(resumed.client, resumed.run)
+
+
+def test_models_are_whole_and_carry_their_own_metrics(resumed, tiny_packed):
+    models = [resumed.client.get_logged_model(output.model_id) for output in resumed.run.outputs.model_outputs]
+    assert sorted(model.name for model in models) == sorted(resumed.step.trains)
+    reported = {name for name in resumed.run.data.metrics if name.startswith(("train/", "val/", "best/"))}
+    of_d = OF_D if "discriminator" in resumed.step.trains else set()
+    for model in models:
+        assert str(model.status) == "READY"
+        assert resumed.run.data.tags[f"hands.output.{model.name}_model"] == f"models:/{model.model_id}"
+        # MLflow adds system metrics to the models of a run that lasts long enough for some
+        points = [point for point in model.metrics if not point.key.startswith("system/")]
+        assert {point.key for point in points} == (of_d if model.name == "discriminator" else reported - of_d)
+        for key in {point.key for point in points if point.key.startswith("train/")}:
+            assert sorted(point.step for point in points if point.key == key) == EPOCHS, key
+        assert {point.dataset_digest for point in points} == {tiny_packed.manifest.digest}
+
+
+def test_there_is_a_row_for_every_entry_point_that_trains():
+    assert {step.entry_point for step in STEPS} == {
+        name for name, entry_point in ENTRY_POINTS.items() if "resume" in entry_point["parameters"]
+    }
