@@ -1,8 +1,10 @@
 """Checkpoints: a step that is broken off anywhere goes on to bit-identical weights, and reports every epoch once."""
 
+import math
 import os
 import signal
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -38,64 +40,55 @@ def run(step: TrainingStep, packed: PackedSet, recorder: Notebook, checkpoint: T
     return list(step.trained(start).values())
 
 
-@pytest.fixture
-def dies(monkeypatch: pytest.MonkeyPatch):
-    """dies(after=n): the n-th optimizer step from now is the last."""
-    update = Learner.update
+@contextmanager
+def counted(last: float = math.inf) -> Iterator[list[None]]:
+    """The optimizer steps that are made within, as a list that grows; the `last` one ends the process."""
+    made, update = [], Learner.update
 
-    def arm(after: int) -> None:
-        left = [after]
+    def update_and_count(self, loss):
+        update(self, loss)
+        made.append(None)
+        if len(made) == last:
+            raise Killed
 
-        def update_or_die(self, loss):
-            update(self, loss)
-            left[0] -= 1
-            if left[0] == 0:
-                raise Killed
-
-        monkeypatch.setattr(Learner, "update", update_or_die)
-
-    return arm
-
-
-def in_parts(step, packed, folder: Path, dies, monkeypatch, minutes: float, deaths: list[int]) -> tuple[list, Notebook]:
-    """What is trained and reported where one process after another dies, each after so many optimizer steps."""
-    notes = Notebook()
-    for after in deaths:
-        dies(after)
-        with pytest.raises(Killed):
-            run(step, packed, notes, TrainingCheckpoint(folder, minutes, "same"))
-    monkeypatch.undo()
-    return run(step, packed, notes, TrainingCheckpoint(folder, minutes, "same")), notes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "update", update_and_count)
+        yield made
 
 
 @pytest.fixture(scope="module", params=STEPS, ids=lambda step: step.name)
 def whole(request: pytest.FixtureRequest, tiny_packed: PackedSet) -> SimpleNamespace:
-    """A step that nobody has broken off."""
+    """A step that nobody breaks off."""
     notes = Notebook()
-    return SimpleNamespace(step=request.param, networks=run(request.param, tiny_packed, notes, None), notes=notes)
+    with counted() as made:
+        networks = run(request.param, tiny_packed, notes, None)
+    return SimpleNamespace(step=request.param, networks=networks, notes=notes, updates=len(made))
 
 
 @pytest.mark.parametrize("minutes", [ALWAYS, NEVER], ids=["within epochs", "at epochs' ends"])
-def test_killed_and_resumed_gives_the_same_bits(whole, minutes, tiny_packed, tmp_path, dies, monkeypatch):
-    parts, notes = in_parts(whole.step, tiny_packed, tmp_path / "run", dies, monkeypatch, minutes, deaths=[2, 3, 1])
+def test_killed_and_resumed_gives_the_same_bits(whole, minutes, tiny_packed, tmp_path):
+    """Killed after the first checkpoint, at once, and after the second one."""
+    apart = len(whole.networks) if minutes == ALWAYS else whole.updates // GIVEN["epochs"]  # optimizer steps
+    notes = Notebook()
+    for last in (apart + 1, 1, apart + 1):
+        with counted(last), pytest.raises(Killed):
+            run(whole.step, tiny_packed, notes, TrainingCheckpoint(tmp_path / "run", minutes, "same"))
+    with counted() as made:
+        parts = run(whole.step, tiny_packed, notes, TrainingCheckpoint(tmp_path / "run", minutes, "same"))
+    assert len(made) == whole.updates - 2 * apart
+    assert minutes == ALWAYS or notes.restored == [1, 2]
     for one, other in zip(whole.networks, parts, strict=True):
         assert is_unchanged(one, other.state_dict())
-    last = dict(notes.epochs)  # an epoch that was trained again reports the same
-    assert repr(list(last.items())) == repr(whole.notes.epochs)  # and NaN where NaN was
+    reported = dict(notes.epochs)  # an epoch that was trained again reports the same
+    assert repr(list(reported.items())) == repr(whole.notes.epochs)  # and NaN where NaN was
 
 
-def test_epochs_before_the_checkpoint_are_handed_to_the_recorder(tiny_packed, tmp_path, dies, monkeypatch):
-    steps = len(tiny_packed.subset("unpaired_images")) // (2 * GIVEN["batch_size"])
-    _, notes = in_parts(PHASE2_INIT, tiny_packed, tmp_path / "run", dies, monkeypatch, NEVER, deaths=[2 * max(1, steps) + 1])
-    assert notes.restored == [1, 2]
-
-
-def test_a_finished_fit_goes_straight_to_its_end(tiny_packed, tmp_path, dies):
+def test_a_finished_fit_goes_straight_to_its_end(tiny_packed, tmp_path):
     folder = tmp_path / "run"
     first = run(PHASE2_INIT, tiny_packed, Notebook(), TrainingCheckpoint(folder, NEVER, "same"))
-    dies(after=1)
-    again = run(PHASE2_INIT, tiny_packed, Notebook(), TrainingCheckpoint(folder, NEVER, "same"))
-    assert is_unchanged(first[0], again[0].state_dict())
+    with counted() as made:
+        again = run(PHASE2_INIT, tiny_packed, Notebook(), TrainingCheckpoint(folder, NEVER, "same"))
+    assert not made and is_unchanged(first[0], again[0].state_dict())
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
