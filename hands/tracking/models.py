@@ -15,7 +15,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
-from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 from PIL import Image
 
 from hands.errors import InvalidInput
@@ -30,27 +30,32 @@ MODEL_TAG, DIGEST_TAG, MIOU_TAG = "hands.model", "hands.dataset_digest", "hands.
 SIGNATURES = {
     "segmentation": ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "box", required=False)]),
-        outputs=Schema([ColSpec(DataType.string, hand) for hand in HANDS]),
+        outputs=Schema(
+            [
+                *(ColSpec(DataType.string, hand) for hand in HANDS),
+                *(ColSpec(DataType.double, f"confidence_{hand}") for hand in HANDS),
+                ColSpec(Array(DataType.double), "box"),
+                ColSpec(DataType.long, "passes"),
+                ColSpec(Array(DataType.string), "parts"),
+            ]
+        ),
     ),
     "discriminator": ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "labels")]), outputs=Schema([ColSpec(DataType.double, "real")])
     ),
 }
+# What hands/prediction/served.py and all that it imports import, and torchvision, which timm imports and which must fit torch.
 SERVING_REQUIREMENTS = (
     "mlflow",
     "torch",
     "torchvision",
     "segmentation-models-pytorch",
     "timm",
-    "kornia",
-    "lightning",
-    "torchmetrics",
-    "lmdb",
     "numpy",
+    "scipy",
     "pandas",
     "pillow",
     "safetensors",
-    "tqdm",
 )
 
 
