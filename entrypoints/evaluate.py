@@ -12,7 +12,7 @@ from hands.steps.parameters import ONE_DEVICE
 N_PICTURES = 10
 
 
-@entry_point("packed_dir", "model", "split", "eval_batch_size", *ONE_DEVICE)
+@entry_point("packed_dir", "model", "split", "eval_batch_size", "flip", *ONE_DEVICE)
 def main(params: SimpleNamespace) -> None:
     """Scores a model on a split."""
     import mlflow
@@ -21,6 +21,7 @@ def main(params: SimpleNamespace) -> None:
     from hands import tracking
     from hands.evaluation.coverage import coverage, require_judged
     from hands.evaluation.inference import predict_subset, score_subset
+    from hands.networks.flipped import FlipAveraged
     from hands.packed.batches import RecordReader, Shard
     from hands.packed.packed_set import PackedSet
     from hands.pictures.figures import confusion_figure, frame_rows, part_table
@@ -40,10 +41,12 @@ def main(params: SimpleNamespace) -> None:
         dataset = tracking.log_dataset(packed, "evaluation")
         tracking.log_coverage(params.split, coverage(subset))
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
+        network = FlipAveraged(network) if params.flip else network
         reader = RecordReader(subset, params.data_residency, fabric.device)
         scores, mious = score_subset(network, reader, params.eval_batch_size, fabric.autocast, Shard(0, 1), progress=True)
         name = params.split
-        tracking.log_scores(scores.values, name, dataset, model_id_of(params.model))
+        model_id = None if params.flip else model_id_of(params.model)  # its scores in tables are of one look at a picture
+        tracking.log_scores(scores.values, name, dataset, model_id)
         mlflow.log_table(part_table(scores), f"parts_{name}.json")
         mlflow.log_figure(confusion_figure(scores.confusion), f"confusion_{name}.png")
         order = np.argsort(mious[~np.isnan(mious)])

@@ -1,7 +1,8 @@
 """Prediction.
 
 Consumes: a model (`model`); a subset of a packed set (`packed_dir`, `split`), or a folder of pictures (`images`, `boxes`).
-Produces: labels and overlays in `out_dir`; for the test split the submission archive.
+Produces: labels and overlays in `out_dir`; for the test split the submission archive. Pictures that cannot be read are left
+out: then the others are in `out_dir`, and the run ends FAILED.
 """
 
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from hands.steps.parameters import ONE_DEVICE
 N_PREVIEWS = 12
 
 
-@entry_point("model", "packed_dir", "split", "images", "boxes", "out_dir", "eval_batch_size", *ONE_DEVICE)
+@entry_point("model", "packed_dir", "split", "images", "boxes", "out_dir", "eval_batch_size", "flip", *ONE_DEVICE)
 def main(params: SimpleNamespace) -> None:
     """Writes the amodal labels of both hands for a split or a folder of pictures."""
     import mlflow
@@ -21,11 +22,13 @@ def main(params: SimpleNamespace) -> None:
     from hands import tracking
     from hands.evaluation.inference import predict_subset
     from hands.networks.checkpoint import load_network
+    from hands.networks.flipped import FlipAveraged
     from hands.packed.batches import RecordReader
     from hands.packed.packed_set import PackedSet
     from hands.parts import HANDS
     from hands.pictures.figures import frame_rows, overlay, tile_rows
-    from hands.prediction.predictions import predict_photographs, predict_split, predict_submission
+    from hands.prediction.labelling import Labeller
+    from hands.prediction.predictions import TABLE, predict_photographs, predict_split, predict_submission, report
     from hands.steps.configs import one_device
     from hands.steps.known import known
     from hands.steps.start import fetched_network
@@ -39,15 +42,23 @@ def main(params: SimpleNamespace) -> None:
         if params.images:
             network, size = load_network(fetch_network(params.model))
             network = prepared_network(fabric, network, params.memory_format)
-            source = params.images, params.boxes, params.eval_batch_size, params.out_dir
-            for file, picture, labels in predict_photographs(network, size, fabric.device, fabric.autocast, *source):
+            labeller = Labeller(network, size, fabric.device, fabric.autocast, params.flip)
+
+            def show(name: str, picture: np.ndarray, labels: np.ndarray) -> None:
                 tiles = [picture, *(overlay(picture, hand) for hand in labels)]
-                sheet = tile_rows([tiles], ["image", *HANDS], [file], columns=1)
-                mlflow.log_image(sheet, artifact_file=f"overlays/{file}.png")
+                sheet = tile_rows([tiles], ["image", *HANDS], [name], columns=1)
+                mlflow.log_image(sheet, artifact_file=f"overlays/{name}.png")
+
+            source = params.images, params.boxes, params.eval_batch_size, params.out_dir
+            predicted = predict_photographs(labeller, *source, show)
+            mlflow.log_artifact(f"{params.out_dir}/{TABLE}")
+            tracking.log_output_folder("predictions", params.out_dir)
+            report(predicted, params.out_dir)
         else:
             packed = PackedSet.open(params.packed_dir)
             tracking.log_dataset(packed, "prediction")
             network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
+            network = FlipAveraged(network) if params.flip else network
             reader = RecordReader(packed.subset(params.split), params.data_residency, fabric.device)
             if not is_made(params.out_dir):
                 write = predict_submission if params.split == "test" else predict_split
@@ -58,7 +69,7 @@ def main(params: SimpleNamespace) -> None:
             captions = [reader.subset.paths[i] for i in indices]
             mlflow.log_image(frame_rows(images, None, predicted, captions, 3), artifact_file=f"predicted_{params.split}.png")
             log_step_key("predict", vars(params), known(params, packed, one_device(params), fabric))
-        tracking.log_output_folder("predictions", params.out_dir, None)
+            tracking.log_output_folder("predictions", params.out_dir, None)
 
 
 if __name__ == "__main__":

@@ -143,8 +143,9 @@ TYPES = {
     # evaluation and prediction
     "split": (TEXT, "subset of the packed set: val, minival, test, train, minitrain or trainval"),
     "eval_batch_size": (POSITIVE, "pictures of a forward pass"),
-    "images": (PATH, "folder of PNG and JPEG pictures to predict instead of a split; empty for the split"),
-    "boxes": (PATH, "file with a box for each picture of `images`; empty for the whole picture"),
+    "flip": (FLAG, "average what the network sees in a picture and in its mirror image; takes twice as long"),
+    "images": (PATH, "folder of PNG, JPEG and WebP pictures to predict instead of a split; empty for the split"),
+    "boxes": (PATH, "file with boxes for pictures of `images`; where there is none the network looks for the hands"),
     # sweeps
     "space": (TEXT, "search space: a file in sweeps/spaces"),
     "study_name": (TEXT, "study to begin or go on with; empty for the space's name"),

@@ -10,16 +10,11 @@ from tqdm import tqdm
 
 from hands.evaluation.coverage import require_labels
 from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
-from hands.networks.logits import hand_rows
+from hands.networks.logits import labels_of
 from hands.packed.augment import centre
 from hands.packed.batches import RecordReader, Shard
 
 Autocast = Callable[[], AbstractContextManager]
-
-
-def labels_of(logits: torch.Tensor) -> torch.Tensor:
-    """The most probable part of each pixel and hand: logits (N, 34, S, S) to labels (N, 2, S, S) uint8."""
-    return hand_rows(logits).max(dim=4).indices.to(torch.uint8).permute(0, 3, 1, 2)  # argmax takes twice as long on a CPU
 
 
 def predict_subset(

@@ -16,12 +16,13 @@ import math
 import numpy as np
 from PIL import Image
 
+from hands.files.boxes import Box
 from hands.files.decoding import MAX_PIXELS, BrokenEntry
 from hands.parts import shows_part
 
-Box = tuple[float, float, float, float]
 BOX_SCALE = 1.25  # the lists' boxes are enlarged so
 _FRACTION_BITS = 10  # OpenCV rounds coordinates to 1 / 1024 of a pixel before it takes the nearest one
+_BAND_PIXELS = 200_000
 
 
 def crop_image(image: np.ndarray, box: Box, size: int, margin: int) -> np.ndarray:
@@ -70,6 +71,37 @@ def uncrop_labels(labels: np.ndarray, box: Box, height: int, width: int) -> np.n
     return whole
 
 
+def uncrop_probabilities(probabilities: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
+    """The most probable class of each pixel of a picture, from the probabilities (C, S, S) float32 of a crop of `box`.
+
+    Between the centres of the crop's pixels probabilities are interpolated bilinearly. Where the four around a pixel agree
+    on a class, it is the pixel's; the others, a tenth or so, are computed, in bands of rows: memory is that of the result.
+
+    Returns:
+        (height, width) uint8, zero outside the box.
+    """
+    x, y, w, h = box
+    size = probabilities.shape[-1]
+    rows, top, down = _between(y, h, size, height)
+    columns, left, right = _between(x, w, size, width)
+    classes = probabilities.argmax(axis=0).astype(np.uint8)
+    corners = [classes[i : size - 1 + i, j : size - 1 + j] for i in (0, 1) for j in (0, 1)]
+    settled = np.all([corner == corners[0] for corner in corners], axis=0)
+    values = np.ascontiguousarray(probabilities.transpose(1, 2, 0))  # (S, S, C)
+    whole = np.zeros((height, width), np.uint8)
+    inside = whole[rows, columns]
+    step = max(1, _BAND_PIXELS // width)
+    for start in range(0, len(top), step):
+        band = slice(start, start + step)
+        inside[band] = classes[top[band]][:, left]
+        i, j = np.nonzero(~settled[top[band]][:, left])
+        r, c, d, e = top[band][i], left[j], down[band][i, None], right[j, None]
+        upper = values[r, c] * (1 - e) + values[r, c + 1] * e
+        lower = values[r + 1, c] * (1 - e) + values[r + 1, c + 1] * e
+        inside[band][i, j] = (upper * (1 - d) + lower * d).argmax(axis=1)
+    return whole
+
+
 def box_around(labels: np.ndarray) -> Box | None:
     """The square box around the parts of (2, H, W) labels, over both hands, enlarged by 1.25 like the lists' boxes.
 
@@ -92,6 +124,16 @@ def _nearest(start: float, offsets: np.ndarray, length: int) -> tuple[np.ndarray
     indices = (fixed + one // 2) >> _FRACTION_BITS
     first, last = np.searchsorted(indices, (0, length))
     return indices[first:last], slice(int(first), int(last))
+
+
+def _between(start: float, side: float, size: int, length: int) -> tuple[slice, np.ndarray, np.ndarray]:
+    """Which of a picture's `length` pixels lie in a box, and between which pixels of its crop: the lower one, and how far
+    beyond its centre, 0 to 1."""
+    scale = size / side
+    _, inside = _nearest(-start * scale, np.arange(length) * scale, size)
+    places = (np.arange(inside.start, inside.stop) - start) * scale
+    lower = np.clip(np.floor(places).astype(np.int64), 0, size - 2)
+    return inside, lower, np.clip(places - lower, 0, 1).astype(np.float32)
 
 
 def _cut(image: np.ndarray, start: tuple[int, int], stop: tuple[int, int]) -> tuple[np.ndarray, int, int]:

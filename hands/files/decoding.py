@@ -9,11 +9,11 @@ What would lose bits or change values is refused by name, or decoded to what it 
     1, 2, 4 bits grey, palettes            pictures: as shown. Labels: refused, for their values would be scaled or looked up
     alpha, a transparent colour            pictures: dropped, as OpenCV does. Labels: alpha refused, a colour ignored
     CMYK                                   converted without a profile
-    colour profile, gamma                  ignored: values as stored
+    colour profile, gamma, texts           ignored, however long they are: values as stored
     EXIF orientation                       photographs are turned; in data sets refused, for their labels and boxes might be
                                            meant either way
     several pictures in one file           an animated PNG is refused; of a JPEG the first is taken, as viewers do
-    12 bits, WebP, TIFF, HEIC, ...         refused
+    12 bits, TIFF, HEIC, ...               refused; WebP in data sets, too (hands/files/photograph.py reads it)
 """
 
 import io
@@ -25,13 +25,17 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 from hands.errors import InvalidInput
 
 MAX_PIXELS = 50_000_000  # checked against the header, before anything is decoded
-_JPEG_END = b"\xff\xd9"
-_PNG_END = b"IEND\xaeB`\x82"
+MAX_SCANS = 200  # of a JPEG: cameras write 1 to 10; each of thousands costs a pass over all pixels, and a hundred bytes
+_SCAN = b"\xff\xda"
+_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _ORIENTATION = 0x112  # EXIF's tag
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+_LYING = (5, 6, 7, 8)  # orientations whose width and height are exchanged
 _DEPTHS = {"1": 1, "L;2": 2, "L;4": 4}  # Pillow's names of what a PNG's rows hold -> bits a pixel
 
 
@@ -61,9 +65,9 @@ def decode_image(encoded: bytes | memoryview, name: str, upright: bool) -> np.nd
             megapixels.
     """
     picture = _decode(encoded, name, ("PNG", "JPEG"))
-    if upright and _orientation(picture) in _TURNS:
-        picture = picture.transpose(_TURNS[_orientation(picture)])
-    elif not upright:
+    if upright:
+        picture = turned_upright(picture)
+    else:
         _refuse_turned(picture, name)
     return np.asarray(picture.convert("RGB"))
 
@@ -92,36 +96,84 @@ def _decode(
     check: Callable[[Image.Image, str], None] = lambda picture, name: None,
 ) -> Image.Image:
     """check: refuses what its header says."""
-    encoded = bytes(encoded)
+    encoded = without_texts(bytes(encoded))
     try:
-        picture = Image.open(io.BytesIO(encoded), formats=formats)  # reads the header only
-        _check_header(picture, name)
+        picture = open_picture(encoded, name, formats, MAX_PIXELS)
         check(picture, name)
         picture.load()
     except BrokenEntry:
         raise
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error, zlib.error, ... on damage
-        wanted = " or ".join(formats)
-        raise BrokenEntry(
-            "unreadable picture",
-            f"{name} cannot be decoded ({_why(error, encoded)}); a whole {wanted} was expected: replace it.",
-        ) from error
-    if encoded.rfind(_PNG_END if _is_png(encoded) else _JPEG_END) < 0:
-        raise BrokenEntry("unreadable picture", f"{name} is cut short: its end marker is missing; copy it again.")
+        raise unreadable(error, encoded, name, formats) from error
+    refuse_cut_short(picture, encoded, name)
     return picture
 
 
-def _check_header(picture: Image.Image, name: str) -> None:
+def open_picture(encoded: bytes, name: str, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
+    """A picture whose header alone has been read and found to be one that can be decoded.
+
+    Raises:
+        BrokenEntry: it is not. Pillow's own errors, of many kinds: it is damaged.
+    """
+    picture = Image.open(io.BytesIO(encoded), formats=formats)
     width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise BrokenEntry(
-            "picture too large",
-            f"{name} says it is {width} x {height} pixels; the limit is {MAX_PIXELS:,} pixels: scale it down.",
-        )
-    if picture.format == "PNG" and getattr(picture, "is_animated", False):
-        raise BrokenEntry("unreadable picture", f"{name} is an animated PNG; save one frame of it.")
+    if width * height > max_pixels:
+        raise too_large(name, width, height, max_pixels)
+    if picture.format in ("PNG", "WEBP") and getattr(picture, "is_animated", False):
+        raise BrokenEntry("unreadable picture", f"{name} is an animated {picture.format}; save one frame of it.")
     if _rows(picture).endswith(";16B"):
         raise BrokenEntry("unreadable picture", f"{name} has 16 bits a channel; save it with 8.")
+    scans = encoded.count(_SCAN) if picture.format in ("JPEG", "MPO") else 0
+    if scans > MAX_SCANS:
+        raise BrokenEntry("unreadable picture", f"{name} is a JPEG of {scans} scans; the limit is {MAX_SCANS}: save it anew.")
+    return picture
+
+
+def too_large(name: str, width: int, height: int, max_pixels: int) -> BrokenEntry:
+    return BrokenEntry(
+        "picture too large",
+        f"{name} says it is {width} x {height} pixels; the limit is {max_pixels:,} pixels: scale it down.",
+    )
+
+
+def unreadable(error: Exception, encoded: bytes, name: str, formats: tuple[str, ...]) -> BrokenEntry:
+    wanted = " or ".join(formats)
+    return BrokenEntry(
+        "unreadable picture", f"{name} cannot be decoded ({_why(error, encoded)}); a whole {wanted} was expected: replace it."
+    )
+
+
+def refuse_cut_short(picture: Image.Image, encoded: bytes, name: str) -> None:
+    end = _ENDS.get("JPEG" if picture.format == "MPO" else picture.format)
+    if end is not None and encoded.rfind(end) < 0:
+        raise BrokenEntry("unreadable picture", f"{name} is cut short: its end marker is missing; copy it again.")
+
+
+def without_texts(encoded: bytes) -> bytes:
+    """A PNG less its texts and its colour profile, of which Pillow takes no more than a megabyte; other bytes as they are."""
+    if not encoded.startswith(_PNG_START):
+        return encoded
+    kept, start, position = [], 0, len(_PNG_START)
+    while position + 12 <= len(encoded):
+        end = position + 12 + int.from_bytes(encoded[position : position + 4], "big")
+        if end > len(encoded):
+            break
+        if encoded[position + 4 : position + 8] in _PNG_TEXTS:
+            kept.append(encoded[start:position])
+            start = end
+        position = end
+    return b"".join([*kept, encoded[start:]]) if kept else encoded
+
+
+def turned_upright(picture: Image.Image) -> Image.Image:
+    turn = TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height that turned_upright makes of it."""
+    width, height = picture.size
+    return (height, width) if _orientation(picture) in _LYING else (width, height)
 
 
 def _check_labels(picture: Image.Image, name: str) -> None:
@@ -149,16 +201,12 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _refuse_turned(picture: Image.Image, name: str) -> None:
-    if _orientation(picture) in _TURNS:
+    if _orientation(picture) in TURNS:
         raise BrokenEntry(
             "turned picture",
             f"{name} is stored lying or mirrored, and EXIF says so (orientation {_orientation(picture)}); store it upright,"
             " as its labels and its box are.",
         )
-
-
-def _is_png(encoded: bytes) -> bool:
-    return encoded.startswith(b"\x89PNG")
 
 
 def _why(error: Exception, encoded: bytes) -> str:

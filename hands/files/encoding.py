@@ -27,3 +27,9 @@ def encode_labels(labels: np.ndarray) -> bytes:
     """PNG with three equal channels of (H, W) uint8 labels."""
     _, encoded = cv2.imencode(".png", cv2.merge([labels] * 3), LABEL_PNG)
     return encoded.tobytes()
+
+
+def encode_part_ids(labels: np.ndarray) -> bytes:
+    """PNG with one channel of (H, W) uint8 labels."""
+    _, encoded = cv2.imencode(".png", labels, LABEL_PNG)
+    return encoded.tobytes()

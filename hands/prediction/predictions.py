@@ -1,47 +1,156 @@
 """Predicted labels as files: label pictures and overlays of a folder of photographs or a split, or the submission archive."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from hands.evaluation.inference import Autocast, labels_of, predict_subset
+from hands.errors import InvalidInput
+from hands.evaluation.inference import Autocast, predict_subset
+from hands.files.boxes import Box
+from hands.files.decoding import BrokenEntry
+from hands.files.encoding import encode_part_ids
 from hands.packed.batches import RecordReader
 from hands.parts import HAND_SUFFIXES
 from hands.pictures.figures import overlay, to_uint8
-from hands.prediction.photographs import list_photographs, read_photographs, to_picture
+from hands.prediction.labelling import Framed, Labeller, confidence_of, labels_at
+from hands.prediction.photographs import Listed, list_photographs, named, read_photograph
 from hands.prediction.submission import SubmissionWriter
 from hands.processes.folders import whole_folder
 
+OVERLAY_SIDE = 1024  # pixels, of a larger picture's overlay
+TABLE = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A box of a photograph until its labels are predicted: what is kept of the picture is small."""
+
+    name: str  # of its outputs
+    file: str
+    number: int  # of the box, from 1
+    framed: Framed
+    crop: np.ndarray  # (S, S, 3)
+    small: np.ndarray  # (h, w, 3), for the overlay
+    width: int
+    height: int
+
+
+@dataclass
+class Predicted:
+    """What became of a folder. broken: what was wrong with each picture that could not be labelled."""
+
+    labelled: int
+    found: int  # of these: pictures whose box the network found
+    without_box: list[str]
+    not_read: list[str]
+    broken: dict[str, str]
+
 
 def predict_photographs(
-    network: nn.Module, size: int, device: torch.device, autocast: Autocast,
-    folder: str, boxes: str, batch_size: int, out_dir: str,
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:  # fmt: skip
-    """Labels a folder of pictures at their own size; yields (file name, picture (H, W, 3), labels (2, H, W)) as it writes."""
-    photographs = list_photographs(folder, boxes or None)
-    with whole_folder(out_dir) as partial, tqdm(total=len(photographs), unit="image", mininterval=5) as progress:
-        for batch in read_photographs(photographs, size, batch_size):
-            with torch.inference_mode(), autocast():
-                predicted = labels_of(network(batch.crops.to(device).float() / 255)).cpu()
-            for file, picture, box, crop_labels in zip(batch.files, batch.pictures, batch.boxes, predicted, strict=True):
-                labels = to_picture(crop_labels, box, picture.shape[:2]).numpy()
-                write_labels(partial, file, picture, labels)
-                yield file, picture, labels
-            progress.update(len(batch.files))
+    labeller: Labeller, folder: str, boxes: str, batch_size: int, out_dir: str,
+    show: Callable[[str, np.ndarray, np.ndarray], None],
+) -> Predicted:  # fmt: skip
+    """Labels a folder of pictures at their own size, and those in its folders; a picture that cannot be read is left out.
+
+    labels/<file>__l.png and __r.png: one channel, part ids 0..16. overlays/<file>.png: both hands side by side, at most
+    OVERLAY_SIDE pixels each. Of a picture with several boxes <file>__box1, <file>__box2, ... TABLE: a line a box, with the box
+    used, the passes made and the confidence of each hand.
+
+    Args:
+        show: is called with each output's name, picture (h, w, 3) and labels (2, h, w) as the overlay has them.
+
+    Raises:
+        InvalidInput: nothing could be labelled, or what list_photographs and whole_folder refuse.
+    """
+    listing = list_photographs(folder, boxes or None)
+    if Path(out_dir).resolve().is_relative_to(Path(folder).resolve()):
+        raise InvalidInput(f"out_dir {out_dir} lies in images {folder}: the next call would label it; give another folder.")
+    result = Predicted(0, 0, listing.without_box, listing.not_read, {})
+    total = len(listing.photographs)
+    with whole_folder(out_dir) as partial, tqdm(total=total, unit="image", mininterval=5) as progress:
+        with (partial / TABLE).open("w", encoding="utf-8", newline="") as lines:
+            table = csv.writer(lines)
+            table.writerow(["file", "box", "x", "y", "w", "h", "found", "passes", *(f"confidence_{h}" for h in HAND_SUFFIXES)])
+            waiting: list[_Waiting] = []
+            for listed in listing.photographs:
+                try:
+                    waiting += _frame(labeller, listed)
+                except BrokenEntry as error:
+                    result.broken[listed.file] = str(error)
+                else:
+                    result.labelled += 1
+                    result.found += not listed.boxes
+                while len(waiting) >= batch_size:
+                    _write(labeller, waiting[:batch_size], partial, table, show)
+                    del waiting[:batch_size]
+                progress.update(1)
+            if waiting:
+                _write(labeller, waiting, partial, table, show)
+        if not result.labelled:
+            raise InvalidInput(f"No picture of {folder} could be labelled: {next(iter(result.broken.values()))}")
+    return result
+
+
+def report(result: Predicted, out_dir: str) -> None:
+    """Says what became of a folder.
+
+    Raises:
+        InvalidInput: pictures could not be labelled; the others are in `out_dir`.
+    """
+    print(f"{result.labelled} pictures labelled in {out_dir}; in {result.found} of them the network found the hands itself.")
+    if result.without_box:
+        print(f"The boxes file does not name {named(result.without_box)}: there the hands were looked for.")
+    if result.not_read:
+        print(f"Not read, for they are no PNG, JPEG or WebP: {named(result.not_read)}.")
+    if result.broken:
+        reasons = "\n".join(list(result.broken.values())[:10])
+        raise InvalidInput(
+            f"{len(result.broken)} of {result.labelled + len(result.broken)} pictures could not be labelled"
+            f" ({named(list(result.broken))}); all others are in {out_dir}.\n{reasons}"
+        )
+
+
+def _frame(labeller: Labeller, listed: Listed) -> list[_Waiting]:
+    photograph = read_photograph(listed)
+    boxes: tuple[Box | None, ...] = listed.boxes or (None,)
+    waiting = []
+    for number, box in enumerate(boxes, 1):
+        framed = labeller.frame(photograph, box)
+        name = listed.file if len(boxes) == 1 else f"{listed.file}__box{number}"
+        crop, small = photograph.crop(framed.box, labeller.size), photograph.small(OVERLAY_SIDE)
+        waiting.append(_Waiting(name, listed.file, number, framed, crop, small, photograph.width, photograph.height))
+    return waiting
+
+
+def _write(labeller: Labeller, batch: list[_Waiting], folder: Path, table, show: Callable) -> None:
+    for item, probabilities in zip(batch, labeller.probabilities([item.crop for item in batch]), strict=True):
+        labels = labels_at(probabilities, item.framed.box, item.height, item.width)
+        height, width = item.small.shape[:2]
+        small = np.stack([_shrunk(hand, height, width) for hand in labels])
+        write_labels(folder, item.name, labels)
+        write_overlay(folder, item.name, item.small, small)
+        numbers = [f"{number:.2f}" for number in item.framed.box]
+        found = "yes" if item.framed.passes > 1 else "no"
+        sure = [f"{number:.3f}" for number in confidence_of(probabilities)]
+        table.writerow([item.file, item.number, *numbers, found, item.framed.passes, *sure])
+        show(item.name, item.small, small)
 
 
 def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, batch_size: int, out_dir: str) -> None:
     """Writes labels and overlays of a split's crops, named by their paths."""
     subset = reader.subset
     with whole_folder(out_dir) as partial, tqdm(total=len(subset), unit="image", mininterval=5) as progress:
-        for indices, images, _, predicted in predict_subset(network, reader, np.arange(len(subset)), batch_size, autocast):
+        batches = predict_subset(network, reader, np.arange(len(subset)), batch_size, autocast)
+        for indices, images, _, predicted in batches:
             for i, picture, labels in zip(indices, to_uint8(images), predicted.cpu().numpy(), strict=True):
-                write_labels(partial, subset.paths[i], picture, labels)
+                write_labels(partial, subset.paths[i], labels)
+                write_overlay(partial, subset.paths[i], picture, labels)
             progress.update(len(indices))
 
 
@@ -54,11 +163,22 @@ def predict_submission(network: nn.Module, reader: RecordReader, autocast: Autoc
             progress.update(len(indices))
 
 
-def write_labels(folder: Path, name: str, picture: np.ndarray, labels: np.ndarray) -> None:
-    """labels/<name>__l.png and __r.png (one channel, part ids 0..16) and overlays/<name>.png (both hands side by side)."""
-    label_path, overlay_path = folder / "labels" / name, folder / "overlays" / f"{name}.png"
-    for path in (label_path, overlay_path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+def write_labels(folder: Path, name: str, labels: Sequence[np.ndarray]) -> None:
+    """labels/<name>__l.png and __r.png: one channel, part ids 0..16."""
     for suffix, hand_labels in zip(HAND_SUFFIXES, labels, strict=True):
-        Image.fromarray(hand_labels).save(label_path.with_name(f"{label_path.name}__{suffix}.png"))
-    Image.fromarray(np.concatenate([overlay(picture, hand) for hand in labels], axis=1)).save(overlay_path)
+        path = folder / "labels" / f"{name}__{suffix}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_part_ids(hand_labels))
+
+
+def write_overlay(folder: Path, name: str, picture: np.ndarray, labels: Sequence[np.ndarray]) -> None:
+    """overlays/<name>.png: the picture with its left hand's labels, and beside it with the right hand's."""
+    path = folder / "overlays" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate([overlay(picture, hand) for hand in labels], axis=1)).save(path)
+
+
+def _shrunk(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The label under the centre of each pixel of a smaller picture."""
+    rows, columns = ((np.arange(n) + 0.5) * (m / n) for n, m in zip((height, width), labels.shape, strict=True))
+    return labels[rows.astype(np.int64)][:, columns.astype(np.int64)]

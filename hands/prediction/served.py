@@ -2,14 +2,21 @@
 
     mlflow models serve -m models:/hands-g2@champion --env-manager local -p 5611
 
-A request holds records with `image`, a PNG or JPEG in base64 or an array (H, W, 3) of 0..255, and, if the hands do not
-fill the picture, `box` [x, y, w, h]. The answer holds for each of them `left` and `right`: PNGs in base64, one channel,
-of the picture's size, whose values are the part ids 0..16.
+A request holds records with `image`, a PNG, JPEG or WebP in base64 or an array (H, W, 3) of 0..255, and, where it is known
+where the hands are, `box` [x, y, w, h]; without it the network looks for them (hands/prediction/labelling.py). The answer
+holds for each of them
+
+    left, right                          PNGs in base64, one channel, of the picture's size, whose values are part ids 0..16
+    confidence_left, confidence_right    mean probability of the labels over the pixels of that hand; 0 where it has none
+    box                                  the square that was labelled; outside of it all is background
+    passes                               forward passes; 1 where a box was given
+    parts                                the names of the part ids, in order
 """
 
 import base64
 import binascii
 import io
+from contextlib import nullcontext
 from pathlib import Path
 
 import mlflow
@@ -21,14 +28,12 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from PIL import Image
 
 from hands.errors import InvalidInput, shown
-from hands.evaluation.inference import labels_of
-from hands.files.crop import crop_image
-from hands.files.decoding import MAX_PIXELS, decode_image
+from hands.files.boxes import Box, check_box
+from hands.files.photograph import MAX_PIXELS, Photograph
 from hands.method.losses import one_hot_labels
 from hands.networks.checkpoint import load_discriminator, load_network, network_kind
-from hands.parts import HANDS, NUM_CLASSES
-from hands.prediction.photographs import square, to_picture, whole_picture
-from hands.raw.entries import check_box
+from hands.parts import HANDS, NUM_CLASSES, PART_NAMES
+from hands.prediction.labelling import Labeller, confidence_of, labels_at
 
 MAX_RECORDS = 256
 
@@ -41,10 +46,10 @@ class ServedHands(mlflow.pyfunc.PythonModel):
         self.answer = {"segmentation": self._segment, "discriminator": self._judge}[network_kind(folder)]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.answer == self._segment:
-            self.network, self.size = load_network(folder)
+            network, size = load_network(folder)
+            self.labeller = Labeller(network.to(self.device).eval(), size, self.device, nullcontext, flip=False)
         else:
-            self.network = load_discriminator(folder)
-        self.network.to(self.device).eval()
+            self.discriminator = load_discriminator(folder).to(self.device).eval()
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         try:
@@ -54,15 +59,19 @@ class ServedHands(mlflow.pyfunc.PythonModel):
         except Exception as error:
             raise MlflowException(f"internal error: {type(error).__name__}", error_code=INTERNAL_ERROR) from None
 
-    def _segment(self, n: int, record: dict) -> dict[str, str]:
-        picture = _picture(record.get("image"), f"record {n}: image")
-        box = _box(record.get("box"), f"record {n}: box") or whole_picture(picture, self.size)
-        crop = torch.from_numpy(crop_image(picture, box, self.size, 0).copy())
-        with torch.inference_mode():
-            images = crop.to(self.device).permute(2, 0, 1).unsqueeze(0).float() / 255
-            labels = labels_of(self.network(images))[0].cpu()
-        full = to_picture(labels, box, picture.shape[:2]).numpy()
-        return {hand: _to_base64(full[i]) for i, hand in enumerate(HANDS)}
+    def _segment(self, n: int, record: dict) -> dict[str, object]:
+        photograph = _photograph(record.get("image"), f"record {n}: image")
+        framed = self.labeller.frame(photograph, _box(record.get("box"), f"record {n}: box"))
+        (probabilities,) = self.labeller.probabilities([photograph.crop(framed.box, self.labeller.size)])
+        labels = labels_at(probabilities, framed.box, photograph.height, photograph.width)
+        sure = zip(HANDS, confidence_of(probabilities), strict=True)
+        return {
+            **{hand: _to_base64(hand_labels) for hand, hand_labels in zip(HANDS, labels, strict=True)},
+            **{f"confidence_{hand}": confidence for hand, confidence in sure},
+            "box": [float(number) for number in framed.box],
+            "passes": framed.passes,
+            "parts": list(PART_NAMES),
+        }
 
     def _judge(self, n: int, record: dict) -> dict[str, float]:
         labels = _array(record.get("labels"), f"record {n}: labels")
@@ -72,7 +81,7 @@ class ServedHands(mlflow.pyfunc.PythonModel):
             found = f"{labels.min()} to {labels.max()}"
             raise InvalidInput(f"record {n}: labels reach from {found}; expected 0..{NUM_CLASSES - 1}.")
         with torch.inference_mode():
-            logits = self.network(one_hot_labels(torch.from_numpy(labels).long().unsqueeze(0).to(self.device)))
+            logits = self.discriminator(one_hot_labels(torch.from_numpy(labels).long().unsqueeze(0).to(self.device)))
         return {"real": float((logits > 0).double().mean())}
 
 
@@ -90,19 +99,19 @@ def _records(model_input) -> list[dict]:
     return records
 
 
-def _picture(image, name: str) -> np.ndarray:
+def _photograph(image, name: str) -> Photograph:
     if not isinstance(image, str):
         pixels = _array(image, name)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or not 0 < pixels.size <= 3 * MAX_PIXELS:
             raise InvalidInput(f"{name} is an array of shape {pixels.shape}; expected (H, W, 3).")
         if pixels.min() < 0 or pixels.max() > 255:
             raise InvalidInput(f"{name} reaches from {pixels.min()} to {pixels.max()}; expected whole numbers 0..255.")
-        return pixels.astype(np.uint8)
+        return Photograph.of_pixels(pixels.astype(np.uint8), name)
     try:
-        encoded = base64.b64decode(image, validate=True)
+        encoded = base64.b64decode("".join(image.split()), validate=True)  # `base64` breaks lines
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput(f"{name} is not base64 ({error}); expected a PNG or JPEG in base64.") from error
-    return decode_image(encoded, name, upright=True)
+        raise InvalidInput(f"{name} is not base64 ({error}); expected a PNG, JPEG or WebP in base64.") from error
+    return Photograph(encoded, name)
 
 
 def _array(values, name: str) -> np.ndarray:
@@ -115,21 +124,21 @@ def _array(values, name: str) -> np.ndarray:
     return array
 
 
-def _box(box, name: str) -> tuple[float, float, float, float] | None:
+def _box(box, name: str) -> Box | None:
     if box is None or (isinstance(box, float) and np.isnan(box)):  # a column that other records have
         return None
     numbers = np.asarray(box, dtype=object).ravel().tolist() if isinstance(box, (list, np.ndarray)) else None
     if numbers is None or len(numbers) != 4 or any(type(number) not in (int, float) for number in numbers):
         raise InvalidInput(f"{name} is {shown(box)}; expected four numbers x, y, w, h.")
     try:
-        return square(check_box([float(number) for number in numbers], name))
+        return check_box([float(number) for number in numbers], name)
     except OverflowError as error:
         raise InvalidInput(f"{name} has a number beyond any picture; correct it.") from error
 
 
 def _to_base64(labels: np.ndarray) -> str:
     encoded = io.BytesIO()
-    Image.fromarray(labels).save(encoded, "PNG")
+    Image.fromarray(labels).save(encoded, "PNG", compress_level=1)
     return base64.b64encode(encoded.getvalue()).decode()
 
 

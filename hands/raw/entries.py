@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from hands.errors import shown
+from hands.files.boxes import Box, check_box
 from hands.files.decoding import BrokenEntry
 from hands.files.lmdb_files import MAX_KEY_BYTES
 from hands.files.pickles import Named, Thing
@@ -30,7 +31,7 @@ class Entry:
     """
 
     key: str
-    box: tuple[float, float, float, float]
+    box: Box
     hand_type: str
     mask_id: str | None
     hand_type_valid: bool | None
@@ -99,7 +100,7 @@ def is_plain_path(path: str) -> bool:
     return path.isprintable() and "\\" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
-def _box(content: object, where: str) -> tuple[float, float, float, float]:
+def _box(content: object, where: str) -> Box:
     values = several(content)
     if values is not None and len(values) == 1:
         values = several(values[0])  # [[x, y, w, h]]
@@ -107,18 +108,6 @@ def _box(content: object, where: str) -> tuple[float, float, float, float]:
     if None in numbers:
         raise _broken(f"{where} has bbox {_shown(content)}; expected four numbers x, y, w, h")
     return check_box([float(number) for number in numbers], where)
-
-
-def check_box(box: list[float], where: str) -> tuple[float, float, float, float]:
-    """A box of four finite numbers with positive sides, none beyond a million pixels.
-
-    Raises:
-        BrokenEntry: otherwise.
-    """
-    x, y, w, h = box
-    if not all(math.isfinite(number) and abs(number) <= 1e6 for number in box) or min(w, h) <= 0:
-        raise _broken(f"{where} has bbox {box}; expected finite x, y and positive w, h in pixels")
-    return x, y, w, h
 
 
 def _number(value: object) -> int | float | None:

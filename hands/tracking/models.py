@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.models.signature import ModelSignature
-from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 from mlflow.utils.file_utils import local_file_uri_to_path
 from PIL import Image
 
@@ -43,27 +43,32 @@ LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})")
 SIGNATURES = {
     "segmentation": ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "box", required=False)]),
-        outputs=Schema([ColSpec(DataType.string, hand) for hand in HANDS]),
+        outputs=Schema(
+            [
+                *(ColSpec(DataType.string, hand) for hand in HANDS),
+                *(ColSpec(DataType.double, f"confidence_{hand}") for hand in HANDS),
+                ColSpec(Array(DataType.double), "box"),
+                ColSpec(DataType.long, "passes"),
+                ColSpec(Array(DataType.string), "parts"),
+            ]
+        ),
     ),
     "discriminator": ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "labels")]), outputs=Schema([ColSpec(DataType.double, "real")])
     ),
 }
+# What hands/prediction/served.py and all that it imports import, and torchvision, which timm imports and which must fit torch.
 SERVING_REQUIREMENTS = (
     "mlflow",
     "torch",
     "torchvision",
     "segmentation-models-pytorch",
     "timm",
-    "kornia",
-    "lightning",
-    "torchmetrics",
-    "lmdb",
     "numpy",
+    "scipy",
     "pandas",
     "pillow",
     "safetensors",
-    "tqdm",
 )
 
 

@@ -31,7 +31,7 @@ GIVEN = {
     "predict": {"packed_dir", "model", "split"},
 }
 # defaults that steps keep within the pipeline
-NOT_FORWARDED = {"phase1": {"g1_model"}, "predict": {"images", "boxes"}}
+NOT_FORWARDED = {"phase1": {"g1_model"}, "evaluate": {"flip"}, "predict": {"images", "boxes", "flip"}}
 
 
 def declared(entry_point: str) -> dict[str, dict]:

@@ -54,6 +54,7 @@ def test_every_picture_gets_labels_of_its_own_size(predict, pictures, store):
     assert len(list((folder / "labels").iterdir())) == 2 * len(SHAPES)
     run = newest_run(store)
     assert artifact_paths(store, run, "overlays") == {f"overlays/{name}.png" for name in SHAPES}
+    assert "predictions.csv" in artifact_paths(store, run)
     assert run.data.tags["hands.output.predictions"] == str(folder)
 
 
@@ -70,12 +71,59 @@ def write_csv(file, boxes) -> None:
 def test_with_boxes_nothing_is_painted_outside_of_them(predict, pictures, tmp_path, name, write):
     write(tmp_path / name, BOXES)
     folder = predict(images=pictures, boxes=tmp_path / name)
-    assert len(list((folder / "labels").iterdir())) == 2 * len(BOXES)
+    assert len(list((folder / "labels").iterdir())) == 2 * len(SHAPES)  # the others' boxes are found
+    rows = {row["file"]: row for row in csv.DictReader((folder / "predictions.csv").open(newline=""))}
+    assert [float(rows["upright.png"][n]) for n in "xywh"] == [5, 20, 50, 50]
+    assert {name: (row["found"], row["passes"] == "1") for name, row in rows.items()} == {
+        name: ("no", True) if name in BOXES else ("yes", False) for name in SHAPES
+    }
     labels = labels_of(folder, "upright.png")
     assert labels[:, 20:70, 5:55].any()
     labels[:, 20:70, 5:55] = 0
     assert not labels.any()
     assert labels_of(folder, "grey.png").shape == (2, 64, 64)
+
+
+def test_two_people_in_one_picture(predict, pictures, tmp_path):
+    (tmp_path / "boxes.csv").write_text("upright.png,0,0,30,30\nlying.jpg,0,0,40,40\nupright.png,30,50,30,40\n")
+    folder = predict(images=pictures, boxes=tmp_path / "boxes.csv")
+    assert labels_of(folder, "upright.png__box2").shape == (2, 90, 60)
+    outside = labels_of(folder, "upright.png__box1").copy()
+    outside[:, :30, :30] = 0
+    assert not outside.any() and labels_of(folder, "upright.png__box1").any()
+    assert (folder / "overlays" / "upright.png__box1.png").is_file() and not (folder / "overlays" / "upright.png.png").exists()
+    rows = [row for row in csv.DictReader((folder / "predictions.csv").open(newline="")) if row["file"] == "upright.png"]
+    assert [(row["box"], row["w"]) for row in rows] == [("1", "30.00"), ("2", "40.00")]
+
+
+def test_what_cannot_be_read_costs_nothing_else(store, logged, tmp_path):
+    pictures, out_dir = tmp_path / "pictures", tmp_path / "out"
+    (pictures / "trip").mkdir(parents=True)
+    whole = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    for name in ("a.jpg", "trip/b.webp", "trip/c.jfif"):
+        whole.save(pictures / name, "WEBP" if name.endswith("webp") else "JPEG")
+    (pictures / "cut.jpg").write_bytes((pictures / "a.jpg").read_bytes()[:-400])
+    (pictures / "._a.jpg").write_bytes(b"macOS")
+    (pictures / "d.heic").write_bytes(b"heic")
+    result = invoke("predict", model=logged.g2_uri, images=pictures, out_dir=out_dir, eval_batch_size=2)
+    assert result.exit_code == 1
+    assert "1 of 4 pictures could not be labelled (cut.jpg); all others are in" in result.output
+    assert "Not read, for they are no PNG, JPEG or WebP: d.heic" in result.output and "._a.jpg" not in result.output
+    assert labels_of(out_dir, "trip/b.webp").shape == labels_of(out_dir, "trip/c.jfif").shape == (2, 40, 50)
+    run = newest_run(store)
+    assert run.info.status == "FAILED" and "cut.jpg" in run.data.tags["hands.failure"]
+    assert run.data.tags["hands.output.predictions"] == str(out_dir)
+    assert artifact_paths(store, run, "overlays/trip") == {"overlays/trip/b.webp.png", "overlays/trip/c.jfif.png"}
+
+
+def test_outputs_within_the_pictures_are_refused(store, logged, pictures):
+    result = invoke("predict", model=logged.g2_uri, images=pictures, out_dir=pictures / "labels")
+    assert result.exit_code == 1 and "the next call would label it" in result.output
+
+
+def test_flip_averages_two_looks(predict, pictures):
+    folder = predict(images=pictures, flip=True, precision="32-true")
+    assert labels_of(folder, "upright.png").any()
 
 
 @needs_real_frames

@@ -1,16 +1,20 @@
-"""Folders of ordinary pictures: crops, boxes files and the way back."""
+"""Boxes files, photographs to crops, and probabilities back to pictures."""
 
+import io
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from hands.errors import InvalidInput
-from hands.prediction.photographs import list_photographs, read_boxes, read_photographs, to_picture
+from hands.files.boxes import square, whole
+from hands.files.crop import uncrop_labels, uncrop_probabilities
+from hands.files.photograph import Photograph
+from hands.prediction.boxes_file import read_boxes
+from hands.prediction.photographs import list_photographs, read_photograph
 from tests.raw.independent_layout import a_picture, jpeg, png
 from tests.real_frames import REAL_FRAMES, needs_real_frames
 
@@ -26,21 +30,20 @@ def folder(tmp_path: Path) -> Path:
     return pictures
 
 
-def test_without_boxes_each_picture_is_padded_to_a_square(folder: Path):
-    (batch,) = read_photographs(list_photographs(folder, None), 16, 8)
-    assert batch.files == ["a.JPG", "b.png"]
-    # a square of 64 pixels is 16 pixels of 4: the first has its centre at pixels 0 to 3 of the square, index 1.5
-    assert batch.boxes == [(-8.0 + 1.5, 1.5, 64.0, 64.0), (1.0625, -10.0 + 1.0625, 50.0, 50.0)]
-    assert batch.crops.shape == (2, 3, 16, 16)
-    assert batch.crops.dtype == torch.uint8
-    assert np.array_equal(batch.pictures[1], a_picture(30, 50, 1))
-    assert batch.crops[1, :, :2].max() == 0  # the padding above: 10 of 50 pixels, 3.2 of 16, less the filter
-    assert batch.crops[1, :, 5:11].float().mean() > 20
+def read(folder: Path, file: str) -> Photograph:
+    (listed,) = (listed for listed in list_photographs(folder, None).photographs if listed.file == file)
+    return read_photograph(listed)
 
 
-def test_batches_follow_the_list(folder: Path):
-    batches = list(read_photographs(list_photographs(folder, None), 16, 1))
-    assert [batch.files for batch in batches] == [["a.JPG"], ["b.png"]]
+def test_all_of_a_picture_is_padded_to_a_square(folder: Path):
+    photograph = read(folder, "b.png")
+    assert (photograph.width, photograph.height) == (50, 30)
+    box = whole(50, 30)
+    assert box == (0.0, -10.0, 50.0, 50.0)
+    crop = photograph.crop(box, 16)
+    assert crop.shape == (16, 16, 3) and crop.dtype == np.uint8
+    assert crop[:2].max() == 0  # the padding above: 10 of 50 pixels, 3.2 of 16, less the filter
+    assert crop[5:11].mean() > 20
 
 
 @pytest.mark.parametrize(
@@ -53,26 +56,75 @@ def test_batches_follow_the_list(folder: Path):
 )
 def test_boxes_are_read_and_made_square(folder: Path, name: str, text: str):
     (folder / name).write_text(text, encoding="utf-8")
-    (batch,) = read_photographs(list_photographs(folder, folder / name), 16, 8)
-    assert batch.boxes == [(10.0, 3.0, 16.0, 16.0)]
-    assert np.array_equal(batch.crops[0].permute(1, 2, 0).numpy(), a_picture(30, 50, 1)[3:19, 10:26])
+    ((box,),) = read_boxes(folder / name).values()
+    assert box == (10.0, 5.0, 16.0, 12.0) and square(box) == (10.0, 3.0, 16.0, 16.0)
+    assert np.array_equal(read(folder, "b.png").crop(square(box), 16), a_picture(30, 50, 1)[3:19, 10:26])
 
 
-def test_labels_return_to_where_the_crop_was(folder: Path):
-    labels = torch.arange(2 * 16 * 16).reshape(2, 16, 16).remainder(17).to(torch.uint8)
-    whole = to_picture(labels, (10.0, 3.0, 16.0, 16.0), (30, 50))
-    assert whole.shape == (2, 30, 50)
-    assert torch.equal(whole[:, 3:19, 10:26], labels)
-    assert int((whole > 0).sum()) == int((labels > 0).sum())
-
-
-def test_a_phones_orientation_is_honoured(tmp_path: Path):
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_a_phones_orientation_is_honoured(tmp_path: Path, orientation: int):
     picture = Image.fromarray(a_picture(20, 40, 3))
     exif = picture.getexif()
-    exif[0x0112] = 6  # stored lying on its side, to be shown turned clockwise
+    exif[0x0112] = orientation  # 6: stored lying on its side, to be shown turned clockwise
     picture.save(tmp_path / "a.png", exif=exif)
-    (batch,) = read_photographs(list_photographs(tmp_path, None), 16, 1)
-    assert np.array_equal(batch.pictures[0], np.rot90(a_picture(20, 40, 3), -1))
+    photograph = read(tmp_path, "a.png")
+    expected = np.rot90(a_picture(20, 40, 3), {1: 0, 6: -1, 8: 1}[orientation])
+    assert (photograph.height, photograph.width) == expected.shape[:2]
+    assert np.array_equal(photograph.small(40), expected)
+
+
+def encoded(picture: np.ndarray, kind: str, **how: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, kind, **how)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "how"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True})])
+def test_a_crop_of_a_shrunk_picture_lies_where_it_would_lie(kind: str, how: dict):
+    """A slope of 16 levels a crop's pixel, shrunk by 8 on the way: a tenth of a pixel would show."""
+    slope = np.linspace(0, 255, 515)[None, :, None].repeat(301, 0).repeat(3, 2).round().astype(np.uint8)
+    photograph = Photograph(encoded(slope, kind, **how), "x")
+    for turned, axis in ((slope, 1), (slope.transpose(1, 0, 2), 0)):
+        photograph = Photograph(encoded(turned, kind, **how), "x")
+        crop = photograph.crop((1.0, 1.0, 512.0, 512.0), 16).mean(axis=2)
+        values = (crop[3] if axis else crop[:, 3])[2:-2]
+        assert np.abs(values - ((np.arange(2, 14) + 0.5) * 32 + 0.5) * 255 / 514).max() < 1.1
+
+
+def test_a_crop_of_a_large_picture_is_that_of_its_pixels():
+    picture = cv2.resize(a_picture(40, 60, 4), (1200, 800), interpolation=cv2.INTER_CUBIC)
+    photograph = Photograph(encoded(picture, "PNG"), "x")
+    for box in ((100.5, 200.25, 90.0, 90.0), (-50.0, -70.0, 400.0, 400.0), (900.0, 500.0, 600.0, 600.0)):
+        exact = Photograph.of_pixels(picture, "x").crop(box, 32)
+        assert np.array_equal(photograph.crop(box, 32), exact)
+
+
+def test_probabilities_return_to_where_the_crop_was():
+    labels = np.arange(256).reshape(16, 16).astype(np.uint8) % 17
+    probabilities = np.eye(17, dtype=np.float32)[labels].transpose(2, 0, 1)
+    back = uncrop_probabilities(probabilities, (10.0, 3.0, 16.0, 16.0), 30, 50)
+    assert back.shape == (30, 50) and np.array_equal(back[3:19, 10:26], labels)
+    assert int((back > 0).sum()) == int((labels > 0).sum())
+    assert uncrop_probabilities(probabilities, (100.0, 0.0, 4.0, 4.0), 30, 50).max() == 0
+
+
+def test_enlarged_probabilities_are_those_of_opencv():
+    generator = np.random.default_rng(0)
+    coarse = generator.normal(size=(17, 8, 8)).astype(np.float32)
+    logits = np.stack([cv2.resize(part, (32, 32), interpolation=cv2.INTER_CUBIC) for part in 4 * coarse])
+    probabilities = np.exp(logits) / np.exp(logits).sum(0)
+    theirs = np.stack([cv2.resize(part, (320, 320), interpolation=cv2.INTER_LINEAR) for part in probabilities]).argmax(0)
+    ours = uncrop_probabilities(probabilities, (-7.0, 20.0, 320.0, 320.0), 400, 300)
+    assert np.mean(ours[20:340] == theirs[:, 7:307]) > 0.9999
+    nearest = uncrop_labels(probabilities.argmax(0)[None].astype(np.uint8), (-7.0, 20.0, 320.0, 320.0), 400, 300)[0]
+    assert 0.8 < np.mean(ours == nearest) < 0.99
+
+
+def test_borders_of_enlarged_labels_lie_where_probabilities_are_equal():
+    """0.9 and 0.3 of one part, at centres 2 and 6: half of both at 2 + 4 * 2 / 3 = 4.67 of 8 pixels, not at 4."""
+    probabilities = np.zeros((17, 2, 2), np.float32)
+    probabilities[5], probabilities[0] = (0.9, 0.3), (0.1, 0.7)
+    assert uncrop_probabilities(probabilities, (0.0, 0.0, 8.0, 8.0), 8, 8)[3].tolist() == [5, 5, 5, 5, 5, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -86,11 +138,11 @@ def test_a_phones_orientation_is_honoured(tmp_path: Path):
         ("boxes.json", '{"b.png": [1, 2, 3, NaN]}', "finite"),
         ("boxes.json", '{"b.png": [1, 2, 3, 0]}', "positive"),
         ("boxes.json", '{"b.png": [1, 2, 3, 1' + "0" * 400 + "]}", "beyond any picture"),
-        ("boxes.json", '{"../b.png": [1, 2, 3, 4]}', "without a path"),
-        ("boxes.json", '{"/etc/passwd": [1, 2, 3, 4]}', "without a path"),
-        ("boxes.json", '{"..": [1, 2, 3, 4]}', "without a path"),
-        ("boxes.json", '{"c.png": [1, 2, 3, 4]}', "c.png, which is not in"),
-        ("boxes.csv", "b.png,1,2,3\n", "four numbers"),
+        ("boxes.json", '{"../b.png": [1, 2, 3, 4]}', "names of files in the folder"),
+        ("boxes.json", '{"/etc/passwd": [1, 2, 3, 4]}', "names of files in the folder"),
+        ("boxes.json", '{"..": [1, 2, 3, 4]}', "names of files in the folder"),
+        ("boxes.json", '{"c.png": [1, 2, 3, 4]}', "names c.png, not in"),
+        ("boxes.csv", "b.png,1,2,3\n", "line 1"),
         ("boxes.csv", "a.JPG,1,2,3,4\nb.png,1,2,3,x\n", "line 2"),
         ("boxes.csv", '"b.png": [1, 2, 3, 4]\n', "line 1"),
         ("boxes.csv", "", "no boxes"),
@@ -110,13 +162,10 @@ def test_refuses_boxes_that_are_no_text_or_missing(folder: Path):
         read_boxes(folder / "nowhere.csv")
 
 
-def test_names_the_picture_that_is_damaged_or_missed_by_its_box(folder: Path):
-    (folder / "boxes.csv").write_text("b.png,1000,1000,5,5\n")
-    with pytest.raises(InvalidInput, match=r"b\.png: the box .* lies outside its 50 x 30 image"):
-        list(read_photographs(list_photographs(folder, folder / "boxes.csv"), 16, 8))
+def test_names_the_picture_that_is_damaged(folder: Path):
     (folder / "a.JPG").write_bytes((folder / "a.JPG").read_bytes()[:-30])
     with pytest.raises(InvalidInput, match=r"a\.JPG"):
-        list(read_photographs(list_photographs(folder, None), 16, 8))
+        read(folder, "a.JPG").crop((0.0, 0.0, 10.0, 10.0), 16)
 
 
 def test_refuses_folders_without_pictures(tmp_path: Path):
@@ -130,15 +179,13 @@ def test_refuses_folders_without_pictures(tmp_path: Path):
 def test_real_frames_with_their_own_boxes(tmp_path: Path):
     data = json.loads((REAL_FRAMES / "test_interhand2.6m_data.json").read_text())
     names = {image["id"]: image["file_name"] for image in data["images"]}
-    boxes = {names[annotation["image_id"]]: annotation["bbox"] for annotation in data["annotations"]}
-    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    (batch,) = read_photographs(list_photographs(REAL_FRAMES, tmp_path / "boxes.json"), 128, 8)
-    assert sorted(batch.files) == sorted(boxes)
-    assert batch.crops.shape == (len(boxes), 3, 128, 128)
-    for file, picture, box, crop in zip(batch.files, batch.pictures, batch.boxes, batch.crops, strict=True):
-        theirs = cv2.imread(str(REAL_FRAMES / file))[..., ::-1]
-        assert np.abs(picture.astype(int) - theirs).max() <= 2
-        x, y, w, h = box
-        assert w == h
+    given = {names[annotation["image_id"]]: annotation["bbox"] for annotation in data["annotations"]}
+    (tmp_path / "boxes.json").write_text(json.dumps(given))
+    listing = list_photographs(REAL_FRAMES, tmp_path / "boxes.json")
+    assert sorted(listed.file for listed in listing.photographs) == sorted(given)
+    for listed in listing.photographs:
+        x, y, w, h = square(listed.boxes[0])
+        crop = read_photograph(listed).crop((x, y, w, h), 128)
+        theirs = cv2.imread(str(REAL_FRAMES / listed.file))[..., ::-1]
         inside = theirs[max(int(y), 0) : int(y + h), max(int(x), 0) : int(x + w)]
-        assert abs(float(crop.float().sum()) * (w / 128) ** 2 / inside.sum() - 1) < 0.03  # the box's light, all of it
+        assert abs(float(crop.sum()) * (w / 128) ** 2 / inside.sum() - 1) < 0.03  # the box's light, all of it

@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+from hands.parts import PART_NAMES
+from hands.prediction.labelling import Labeller
 from hands.prediction.predictions import predict_photographs
 from tests.files.pngs import png_header
 from tests.packed.blobs import SIZE
@@ -77,13 +79,14 @@ def direct(logged, tmp_path_factory):
         folder = tmp_path_factory.mktemp("direct")
         (folder / "pictures").mkdir()
         (folder / "pictures" / f"a{suffix}").write_bytes(data)
-        boxes = folder / "boxes.json"
+        boxes, shown = folder / "boxes.json", []
         boxes.write_text(json.dumps({f"a{suffix}": box}))
-        written = predict_photographs(
-            logged.g2, SIZE, torch.device("cpu"), contextlib.nullcontext, str(folder / "pictures"),
-            str(boxes) if box else "", 1, str(folder / "out"),
+        labeller = Labeller(logged.g2, SIZE, torch.device("cpu"), contextlib.nullcontext, flip=False)
+        predict_photographs(
+            labeller, str(folder / "pictures"), str(boxes) if box else "", 1, str(folder / "out"),
+            lambda name, picture, labels: shown.append(labels),
         )  # fmt: skip
-        return next(labels for _, _, labels in written)
+        return shown[0]
 
     return predict
 
@@ -132,6 +135,26 @@ def test_other_forms_of_a_request(server, shape):
     status, body = post(server, shape(text(encoded(noise(WIDE, 2), "PNG"))))
     assert status == 200, body
     assert labels_in(json.loads(body)["predictions"][0]).shape == (2, *WIDE)
+
+
+def test_the_answer_says_where_it_looked_and_how_sure_it_is(server):
+    picture = text(encoded(noise(HIGH, 1), "WEBP"))
+    status, body = post(server, {"dataframe_records": [{"image": picture}, {"image": picture, "box": [5, 6, 30, 20]}]})
+    assert status == 200, body
+    found, given = json.loads(body)["predictions"]
+    assert given["box"] == [5, 1, 30, 30] and given["passes"] == 1
+    assert 2 <= found["passes"] <= 5 and found["box"][2] == found["box"][3] > 0
+    assert found["parts"] == list(PART_NAMES)
+    for answer in (found, given):
+        for hand, labels in zip(("left", "right"), labels_in(answer), strict=True):
+            assert (1 / 17 < answer[f"confidence_{hand}"] <= 1) if labels.any() else answer[f"confidence_{hand}"] >= 0
+
+
+def test_base64_may_have_line_breaks(server):
+    wrapped = base64.encodebytes(encoded(noise(HIGH, 1), "PNG")).decode()
+    assert wrapped.count("\n") > 10
+    status, body = post(server, {"dataframe_records": [{"image": wrapped}]})
+    assert status == 200, body
 
 
 PNG, JPEG = encoded(noise(WIDE, 4), "PNG"), encoded(noise(WIDE, 4), "JPEG")
@@ -246,5 +269,7 @@ def test_discriminator_refuses_other_things(judge, labels):
 def test_examples_logged_with_the_models_work(judge, logged, session_store, monkeypatch):
     track_to(session_store, monkeypatch)
     network = mlflow.pyfunc.load_model(logged.g2_uri)
-    assert set(network.predict(network.input_example).columns) == {"left", "right"}
+    expected = {"left", "right", "confidence_left", "confidence_right", "box", "passes", "parts"}
+    answer = network.predict(network.input_example)
+    assert set(answer.columns) == expected == {column.name for column in network.metadata.signature.outputs}
     assert set(judge.predict(judge.input_example).columns) == {"real"}
