@@ -59,18 +59,6 @@ def crop_labels(labels: np.ndarray, box: Box, size: int, margin: int) -> np.ndar
     return cropped
 
 
-def uncrop_labels(labels: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
-    """Put (2, S, S) uint8 labels of a crop of `box` back into the picture: (2, height, width) uint8, of each pixel what the
-    crop's nearest one says, zero outside the crop."""
-    x, y, w, h = box
-    size = labels.shape[-1]
-    rows, inside_rows = _nearest(-y * (size / h), np.arange(height) * (size / h), size)
-    columns, inside_columns = _nearest(-x * (size / w), np.arange(width) * (size / w), size)
-    whole = np.zeros((labels.shape[0], height, width), np.uint8)
-    whole[:, inside_rows, inside_columns] = labels[:, rows][:, :, columns]
-    return whole
-
-
 def uncrop_probabilities(probabilities: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
     """The most probable class of each pixel of a picture, from the probabilities (C, S, S) float32 of a crop of `box`.
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hands.files.crop import box_around, crop_image, crop_labels, uncrop_labels
+from hands.files.crop import box_around, crop_image, crop_labels, uncrop_probabilities
 from hands.files.decoding import BrokenEntry
 
 
@@ -77,12 +77,11 @@ def test_fine_stripes_do_not_alias():
 
 
 def test_labels_go_back_to_their_place():
-    labels = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.uint8)
-    # the crop's pixels lie at columns 1 and 3, rows -1 and 1; each speaks for the pixels up to half the way to the next
-    whole = uncrop_labels(labels, (1.0, -1.0, 4.0, 4.0), 4, 6)
-    assert whole[0].tolist() == [[3, 3, 4, 4, 0, 0], [3, 3, 4, 4, 0, 0], [0] * 6, [0] * 6]
-    assert whole[1, 0].tolist() == [7, 7, 8, 8, 0, 0]
-    assert uncrop_labels(labels, (100.0, 0.0, 4.0, 4.0), 4, 6).max() == 0
+    sure = np.eye(17, dtype=np.float32)[np.array([[1, 2], [3, 4]])].transpose(2, 0, 1)
+    # the crop's pixels lie at columns 1 and 3, rows -1 and 1; half way between two of them the lower id is taken
+    whole = uncrop_probabilities(sure, (1.0, -1.0, 4.0, 4.0), 4, 6)
+    assert whole.tolist() == [[1, 1, 1, 2, 0, 0], [3, 3, 3, 4, 0, 0], [0] * 6, [0] * 6]
+    assert uncrop_probabilities(sure, (100.0, 0.0, 4.0, 4.0), 4, 6).max() == 0
 
 
 def test_box_around_both_hands():

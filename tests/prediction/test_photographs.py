@@ -11,7 +11,7 @@ from PIL import Image
 
 from hands.errors import InvalidInput
 from hands.files.boxes import square, whole
-from hands.files.crop import uncrop_labels, uncrop_probabilities
+from hands.files.crop import uncrop_probabilities
 from hands.files.photograph import Photograph
 from hands.prediction.boxes_file import read_boxes
 from hands.prediction.photographs import list_photographs, read_photograph
@@ -38,8 +38,9 @@ def read(folder: Path, file: str) -> Photograph:
 def test_all_of_a_picture_is_padded_to_a_square(folder: Path):
     photograph = read(folder, "b.png")
     assert (photograph.width, photograph.height) == (50, 30)
-    box = whole(50, 30)
-    assert box == (0.0, -10.0, 50.0, 50.0)
+    box = whole(50, 30, 16)
+    # a square of 50 pixels is 16 pixels of 3.125: the first has its centre 1.0625 pixels inside the first of these
+    assert box == (1.0625, -10.0 + 1.0625, 50.0, 50.0)
     crop = photograph.crop(box, 16)
     assert crop.shape == (16, 16, 3) and crop.dtype == np.uint8
     assert crop[:2].max() == 0  # the padding above: 10 of 50 pixels, 3.2 of 16, less the filter
@@ -113,18 +114,21 @@ def test_enlarged_probabilities_are_those_of_opencv():
     coarse = generator.normal(size=(17, 8, 8)).astype(np.float32)
     logits = np.stack([cv2.resize(part, (32, 32), interpolation=cv2.INTER_CUBIC) for part in 4 * coarse])
     probabilities = np.exp(logits) / np.exp(logits).sum(0)
-    theirs = np.stack([cv2.resize(part, (320, 320), interpolation=cv2.INTER_LINEAR) for part in probabilities]).argmax(0)
+    there = np.array([[10, 0, -7.0], [0, 10, 20.0]])  # of a crop's pixel in the picture
+    theirs, nearest = (
+        [cv2.warpAffine(part, there, (300, 400), flags=how, borderMode=cv2.BORDER_REPLICATE) for part in probabilities]
+        for how in (cv2.INTER_LINEAR, cv2.INTER_NEAREST)
+    )
     ours = uncrop_probabilities(probabilities, (-7.0, 20.0, 320.0, 320.0), 400, 300)
-    assert np.mean(ours[20:340] == theirs[:, 7:307]) > 0.9999
-    nearest = uncrop_labels(probabilities.argmax(0)[None].astype(np.uint8), (-7.0, 20.0, 320.0, 320.0), 400, 300)[0]
-    assert 0.8 < np.mean(ours == nearest) < 0.99
+    assert np.mean(ours[20:330] == np.argmax(theirs, 0)[20:330]) > 0.999  # OpenCV 4 places pixels to 1 / 32
+    assert 0.8 < np.mean(ours[20:330] == np.argmax(nearest, 0)[20:330]) < 0.99
 
 
 def test_borders_of_enlarged_labels_lie_where_probabilities_are_equal():
-    """0.9 and 0.3 of one part, at centres 2 and 6: half of both at 2 + 4 * 2 / 3 = 4.67 of 8 pixels, not at 4."""
+    """0.9 and 0.3 of one part, at pixels 0 and 4: half of both at 4 * 2 / 3 = 2.67, not at 2; the box ends at 5.5."""
     probabilities = np.zeros((17, 2, 2), np.float32)
     probabilities[5], probabilities[0] = (0.9, 0.3), (0.1, 0.7)
-    assert uncrop_probabilities(probabilities, (0.0, 0.0, 8.0, 8.0), 8, 8)[3].tolist() == [5, 5, 5, 5, 5, 0, 0, 0]
+    assert uncrop_probabilities(probabilities, (0.0, 0.0, 8.0, 8.0), 8, 8)[3].tolist() == [5, 5, 5, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

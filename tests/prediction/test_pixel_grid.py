@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hands.files.crop import crop_image, crop_labels
-from hands.prediction.photographs import list_photographs, read_photographs, to_picture, whole_picture
+from hands.files.boxes import whole
+from hands.files.crop import crop_image, crop_labels, uncrop_probabilities
+from hands.files.photograph import Photograph
+from hands.prediction.labelling import Labeller, find_box
+from hands.prediction.photographs import list_photographs, read_photograph
 from hands.prediction.served import ServedHands
 from tests.files.loader_grid import loader_image, loader_labels
 
@@ -33,14 +37,44 @@ def png(picture: np.ndarray) -> bytes:
 @pytest.mark.parametrize(("height", "width"), [(300, 200), (200, 300), (64, 64), (20, 31)])
 def test_a_whole_picture_is_seen_and_labelled_to_its_edges(height: int, width: int):
     picture = np.full((height, width, 3), 200, np.uint8)
-    box = whole_picture(picture, SIZE)
+    box = whole(width, height, SIZE)
     assert box[2] == box[3] == max(height, width)
     crop = crop_image(picture, box, SIZE, 0)
     shown = max(height, width) / SIZE
     assert abs((crop > 100).all(2).sum() - height * width / shown**2) <= SIZE  # at most half a line at each edge of the bars
     assert np.array_equal(crop, crop[::-1, ::-1])  # centred
-    labels = to_picture(torch.full((2, SIZE, SIZE), 9, dtype=torch.uint8), box, (height, width))
-    assert (labels == 9).all()
+    everywhere = np.zeros((17, SIZE, SIZE), np.float32)
+    everywhere[9] = 1
+    assert (uncrop_probabilities(everywhere, box, height, width) == 9).all()
+
+
+@pytest.mark.parametrize("shrunk", [1, 2, 8])
+def test_a_large_photograph_is_cropped_where_a_small_one_is(shrunk: int):
+    """Of a picture that is decoded at half or an eighth of its size the crop lies where it lies of all its pixels."""
+    picture = a_picture(32 * SIZE, 24 * SIZE)
+    side = 4.0 * SIZE * shrunk
+    box = (20.3, -7.1, min(side, 20.0 * SIZE), min(side, 20.0 * SIZE))
+    of_all = crop_image(picture, box, SIZE, 0).astype(int)
+    crop = Photograph.of_pixels(picture, "a").crop(box, SIZE).astype(int)
+    moved = crop_image(picture, (box[0] + box[2] / SIZE / 4, *box[1:]), SIZE, 0).astype(int)  # by a quarter of a crop's pixel
+    assert np.abs(crop - of_all).mean() < np.abs(moved - of_all).mean() / 2
+
+
+def test_a_box_is_found_around_the_middle_of_what_is_seen():
+    """A square spot in the picture: the box has its middle where the spot's pixels have theirs."""
+    picture = np.zeros((256, 256, 3), np.uint8)
+    picture[64:128, 96:160] = 255  # middle at indices 95.5 and 127.5
+
+    def spot(crop: np.ndarray) -> np.ndarray:
+        probabilities = np.zeros((2, 17, SIZE, SIZE), np.float32)
+        probabilities[:, 0] = 1
+        probabilities[0, 0], probabilities[0, 9] = 1 - (crop[..., 0] > 127), crop[..., 0] > 127
+        return probabilities
+
+    found = find_box(spot, Photograph.of_pixels(picture, "a"), SIZE)
+    x, y, side, _ = found.box
+    assert (x + side / 2, y + side / 2) == pytest.approx((127.5, 95.5), abs=1)
+    assert side == pytest.approx(1.3 * 64, rel=0.05)
 
 
 def test_a_photographs_box_gives_the_loaders_crop(tmp_path: Path):
@@ -48,8 +82,8 @@ def test_a_photographs_box_gives_the_loaders_crop(tmp_path: Path):
     picture, box = a_picture(90, 60), (4.3, -3.2, 16.4, 16.4)
     (tmp_path / "pictures" / "a.png").write_bytes(png(picture))
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": box}))
-    (batch,) = read_photographs(list_photographs(tmp_path / "pictures", tmp_path / "boxes.json"), SIZE, 1)
-    crop = batch.crops[0].permute(1, 2, 0).numpy().astype(int)
+    (listed,) = list_photographs(tmp_path / "pictures", tmp_path / "boxes.json").photographs
+    crop = read_photograph(listed).crop(listed.boxes[0], SIZE).astype(int)
     inside = slice(8, SIZE)  # below the picture's upper edge
     assert np.abs(crop - loader_image(picture, box, SIZE))[inside].max() <= 3  # OpenCV 4 places pixels to 1 / 32
     half = (16.4 / SIZE - 1) / 2  # of what pixels' centres at half numbers would make of it
@@ -71,14 +105,15 @@ class Remembers(torch.nn.Module):
 def test_a_served_model_answers_on_the_same_grid():
     """The network sees the crop that `prepare` would pack, and a spot's labels return to the spot."""
     served = ServedHands()
-    served.network, served.size, served.device = Remembers(), SIZE, torch.device("cpu")
+    network = Remembers()
+    served.labeller = Labeller(network, SIZE, torch.device("cpu"), nullcontext, False)
     rows, columns = np.mgrid[:300, :400]
     spot = (columns - 190.0) ** 2 + (rows - 140.0) ** 2 < 50**2
     picture = np.where(spot[..., None], np.uint8(255), np.uint8(0)).repeat(3, axis=2)
     box = [62.5, 11.0, 256.0, 256.0]
     answer = served._segment(0, {"image": base64.b64encode(png(picture)).decode(), "box": box})
     expected = torch.from_numpy(crop_image(picture, tuple(box), SIZE, 0).copy()).permute(2, 0, 1) / 255
-    assert torch.equal(served.network.images[0], expected)
+    assert torch.equal(network.images[0], expected)
     left = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["left"])))) == 9
     assert left.shape == (300, 400)
     middle = [grid[left].mean() for grid in (columns, rows)]
