@@ -86,7 +86,7 @@ def read_boxes(boxes_file: str | Path) -> dict[str, Box]:
         raise InvalidInput(f"{file} holds no boxes; expected a file name and x, y, w, h for each picture.")
     for name in boxes:
         if not _is_file_name(name):
-            raise InvalidInput(f"{file} names {shown(name)}; expected names of files in the folder of pictures, no paths.")
+            raise InvalidInput(f"{file} names {shown(name)}; expected files of the folder of pictures, without a path.")
     return boxes
 
 
@@ -182,7 +182,7 @@ def _csv_rows(text: str, file: Path) -> list[tuple[str, object]]:
                 continue
             name, *cells = row
             if len(cells) != 4:
-                raise ValueError("other than four numbers")
+                raise InvalidInput(f"{file}: {shown(name)} has {len(cells)} numbers; expected four numbers x, y, w, h.")
             rows.append((name, [float(cell) for cell in cells]))
     except (csv.Error, ValueError) as error:
         raise InvalidInput(f"{file}, line {lines.line_num}, is not `file name,x,y,w,h`; correct it.") from error
