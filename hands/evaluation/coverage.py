@@ -5,7 +5,7 @@ import numpy as np
 from hands.errors import InvalidInput
 from hands.evaluation.metrics import min_part_pixels
 from hands.packed.packed_set import PackedSubset
-from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS
+from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_PARTS, PART_NAMES
 
 
 def judged_hands(subset: PackedSubset) -> np.ndarray:
@@ -74,4 +74,9 @@ def coverage(subset: PackedSubset) -> list[str]:
     judged = int(judged_hands(subset).any(axis=1).sum())
     least = f"a part of at least {min_part_pixels(subset.size):g} pixels"
     counted = f"{subset.name}: {judged} of {len(subset)} pictures can be judged ({least})"
-    return [counted, *(f"{subset.name}/{score} cannot be scored: {reason}" for score, reason in unscored(subset).items())]
+    missing = [f"{subset.name}/{score} cannot be scored: {reason}" for score, reason in unscored(subset).items()]
+    shown = int(np.bitwise_or.reduce(subset.index.parts))
+    absent = [name for part, name in enumerate(PART_NAMES) if part and not shown >> part & 1]
+    if absent and len(absent) < NUM_PARTS:
+        missing.append(f"{subset.name}: no picture shows {', '.join(absent)}; nothing is said of how well they are found")
+    return [counted, *missing]

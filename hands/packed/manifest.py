@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from hands.errors import InvalidInput, shown
 from hands.parts import HANDS, NUM_CLASSES
-from hands.raw.provenance import Sources, checked_sources
+from hands.raw.provenance import UNKNOWN, Sources, checked_sources
 
 VERSION = 2  # 1 took crops' pixels from their centres' places (hands/files/crop.py); mixed, scores would suffer unnoticed
 FILE_NAME = "manifest.json"
@@ -48,8 +48,8 @@ class Manifest:
     size: side of the crop, pixels. side: side of a record, size * 5 / 4. margin: (side - size) / 2, so
     record[:, margin:margin + size, margin:margin + size] is exactly the crop of the box.
     channel_order: how the source's pictures were read ('bgr' or 'rgb'); records always hold RGB.
-    source_digest: of the raw data set's lists and sizes. sources: where its data comes from, with licences.
-    digest: of the records and their index (32 hex characters).
+    source_digest: of the raw data set's lists and sizes. digest: of the records and their index (32 hex characters).
+    sources: where the data comes from, with licences.
     """
 
     version: int
@@ -58,9 +58,9 @@ class Manifest:
     margin: int
     channel_order: str
     source_digest: str
-    sources: Sources
     digest: str
     subsets: dict[str, SubsetManifest]
+    sources: Sources = (UNKNOWN,)
 
     def ignored_share(self, name: str) -> float:
         """Share of a labelled subset's label pixels, over both hands, that are parts.IGNORED."""

@@ -21,7 +21,7 @@ import torch
 
 from hands.errors import InvalidInput
 from hands.files.lmdb_files import LmdbWriter, environment
-from hands.packed.index import UNLABELLED, Index, LabelFacts, checksums, index_line, read_index
+from hands.packed.index import UNLABELLED, Index, checksums, index_line, label_facts, read_index
 from hands.packed.manifest import (
     SUBSET_CHANNELS,
     VERSION,
@@ -232,11 +232,7 @@ class PackedWriter:
         if shape[0] != 3:
             counts = count_classes(record[-2:], self._size)
             self._class_pixels[name] += counts
-            facts = LabelFacts(
-                part_pixels=tuple(counts[:, 1:].max(axis=1).tolist()),
-                overlap_pixels=count_overlap(record[-2:], self._size),
-                absent=tuple((counts[:, 0] == self._size**2).tolist()),
-            )
+            facts = label_facts(counts, count_overlap(record[-2:], self._size), self._size)
         if shape[0] == 5 and (red := red_above_blue(record, self._size)) is not None:
             self._red_above_blue[name].append(red)
         line = index_line(position, hand_type, path, content.ravel(), facts)

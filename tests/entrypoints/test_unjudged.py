@@ -10,7 +10,7 @@ import torch
 
 from hands.errors import InvalidInput
 from hands.packed.packed_set import PackedSet, PackedWriter
-from hands.parts import HAND_TYPES
+from hands.parts import HAND_TYPES, PART_NAMES
 from hands.steps import start
 from hands.tracking import COVERAGE_TAG
 from hands.training.state import BestEpoch
@@ -138,6 +138,7 @@ def test_what_cannot_be_scored_is_said_and_tagged(store, logged, a_set):
         "val/miou_interacting cannot be scored: no picture of interacting hands has a part that is judged",
         "val/miou_overlap cannot be scored: no pixel belongs to both hands",
         "val/miou_dataset_r cannot be scored: no picture has a right hand",
+        f"val: no picture shows {', '.join(PART_NAMES[1:5] + PART_NAMES[6:])}; nothing is said of how well they are found",
     ]
     assert run.data.tags[COVERAGE_TAG + "val"].splitlines() == said
     assert [line.removeprefix("== ") for line in result.output.splitlines() if line.startswith("== val")] == said

@@ -11,7 +11,7 @@ from hands.evaluation.coverage import coverage, judged_hands, require_judged, re
 from hands.evaluation.metrics import HandsIoU, confusion_matrices, overlap_confusion
 from hands.packed.augment import centre
 from hands.packed.packed_set import PackedSet, PackedSubset, PackedWriter
-from hands.parts import HAND_TYPES
+from hands.parts import HAND_TYPES, PART_NAMES
 from tests.packed.blobs import CHANNELS
 
 SIZE, SIDE, MARGIN = 64, 80, 8  # a part is judged from 5 pixels on: 20 at 128
@@ -77,6 +77,7 @@ def test_in_how_many_pictures(tmp_path: Path):
         "val/miou_interacting cannot be scored: no picture of interacting hands has a part that is judged",
         "val/miou_overlap cannot be scored: no pixel belongs to both hands",
         "val/miou_dataset_r cannot be scored: no picture has a right hand",
+        f"val: no picture shows {', '.join(PART_NAMES[1:3] + PART_NAMES[4:])}; nothing is said of how well they are found",
     ]
     require_judged(subset)
 

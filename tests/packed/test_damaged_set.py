@@ -70,7 +70,7 @@ def test_refuses_an_index_at_odds_with_the_manifest(packed_folder: Path):
 def test_names_a_record_that_is_missing(packed_folder: Path):
     edit_manifest(packed_folder, lambda m: m["subsets"]["val"].update(count=4, listed=4))
     with (packed_folder / "index" / "val.tsv").open("a") as index:
-        index.write("3\tleft\tval/extra\t0\t0\t0\t0\t0\t0\n")
+        index.write("3\tleft\tval/extra\t0\t0\t0\t0\t0\t0\t0\n")
     with pytest.raises(InvalidInput, match="record 3 of val is missing"):
         PackedSet.open(packed_folder).subset("val").read([3], None)
 

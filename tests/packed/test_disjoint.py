@@ -226,7 +226,7 @@ def test_of_entries_with_one_path_the_one_that_mini_samples_is_kept():
     assert other < sampled
     names = [f"val/{position}" for position in range(n)]
     names[other] = names[sampled]
-    entries = [read_entry(an_entry(name, []) | {"bbox": [0, 0, 9, 9]}, "list", {}) for name in names]
+    entries = [read_entry(an_entry(name, [0, 0, 9, 9]) | {"bbox": [0, 0, 9, 9]}, "list", {}) for name in names]
     listed = {"train": [], "unpaired_images": [], "unpaired_masks": [], "val": entries, "test": []}
     assert left_out(listed)["val"] == {other: LeftOut("listed twice", names[sampled])}
 

@@ -135,20 +135,21 @@ def test_the_index_counts_parts_overlap_and_absent_hands(tmp_path: Path):
         writer.finish("bgr", "0" * 32, counts, {name: {} for name in CHANNELS})
     for name in ("val", "unpaired_masks"):
         index = PackedSet.open(tmp_path).subset(name).index
+        assert index.parts.tolist() == [1 << 3 | 1 << 16 | 1 << 1, 0, 1 << 9, 0]
         assert index.part_pixels.tolist() == [[7, 4], [0, 0], [0, 1], [0, 0]]
         assert index.overlap_pixels.tolist() == [2, 0, 0, 0]
         assert index.absent.tolist() == [[False, False], [True, True], [True, False], [True, True]]
     index = PackedSet.open(tmp_path).subset("unpaired_images").index
-    assert not index.part_pixels.any() and not index.overlap_pixels.any() and not index.absent.any()
+    assert not index.parts.any() and not index.part_pixels.any() and not index.overlap_pixels.any() and not index.absent.any()
 
 
 @pytest.mark.parametrize("line", [
-    "0\tleft\tval/0\t00\t0\t0\t0\t0", "0\tleft\tval/0\t-1\t0\t0\t0\t0\t0", "0\tleft\tval/0\tfffffffffffffffff\t0\t0\t0\t0\t0",
-    "0\tboth\tval/0\t00\t0\t0\t0\t0\t0", "-1\tleft\tval/0\t00\t0\t0\t0\t0\t0", "0\tleft\tval/0\t00\tmany\t0\t0\t0\t0",
+    "0 left val/0 00 0 0 0 0 0", "0 left val/0 -1 0 0 0 0 0 0", "0 left val/0 fffffffffffffffff 0 0 0 0 0 0",
+    "0 both val/0 00 0 0 0 0 0 0", "-1 left val/0 00 0 0 0 0 0 0", "0 left val/0 00 0 many 0 0 0 0", "0 left val/0",
 ])  # fmt: skip
 def test_a_damaged_line_is_refused(packed: PackedSet, line: str):
     file = packed.folder / "index" / "val.tsv"
     lines = file.read_text().splitlines()
-    file.write_text("\n".join([lines[0], line, *lines[2:]]) + "\n")
+    file.write_text("\n".join([lines[0], line.replace(" ", "\t"), *lines[2:]]) + "\n")
     with pytest.raises(InvalidInput, match="val.tsv, line 2, is damaged"):
         packed.subset("val")
