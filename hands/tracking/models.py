@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what res
 
 SERVED_MODEL = ROOT / "hands" / "prediction" / "served.py"
 NETWORK_FOLDER = "artifacts/network"
-DOWNLOADS = "models"  # in the cache
+DOWNLOADS, MOST = "models", 8  # in the cache
 LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})")
 SIGNATURES = {
     "segmentation": ModelSignature(
@@ -191,9 +192,10 @@ def _artifacts_of(uri: str) -> Path:
 
 
 def _downloaded(model_id: str, location: str) -> Path:
-    """A model's network, from the cache of downloads: a logged model never changes."""
+    """A model's network, from the cache of downloads, which holds the MOST that were used last: a logged model never changes."""
     kept = cache_folder(DOWNLOADS) / model_id
     if kept.is_dir():
+        os.utime(kept)
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=kept.parent) as partial:
@@ -203,6 +205,10 @@ def _downloaded(model_id: str, location: str) -> Path:
         except OSError:
             if not kept.is_dir():  # another process was faster
                 raise
+    os.utime(kept)
+    by_age = sorted(kept.parent.glob("m-*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for old in by_age[MOST:]:
+        shutil.rmtree(old, ignore_errors=True)
     return kept
 
 

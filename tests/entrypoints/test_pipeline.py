@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import re
 import signal
 import subprocess
 import tarfile
@@ -145,6 +147,8 @@ def test_logged_models_hold_no_pickle(finished):
 def test_the_best_model_is_registered_as_champion(finished):
     version = finished.client.get_model_version_by_alias("hands-g2", "champion")
     assert version.tags["hands.dataset_digest"] == prepared(finished).digest
+    assert (version.tags["hands.train_split"], version.tags["hands.val_split"]) == ("train", "val")
+    assert float(version.tags["hands.val_miou"]) == float(step(finished, "round 2 paired").data.tags["hands.output.val_miou"])
     assert version.tags["hands.model"] == step(finished, "evaluate test").data.params["model"]
 
 
@@ -190,6 +194,23 @@ def test_the_same_command_reuses_every_step(finished, again):
         assert f"{run.info.run_name}: reused from run {run.info.run_id}" in output
         assert second.data.tags[f"hands.reused.{run.info.run_name}"] == run.info.run_id
     assert len(finished.client.search_model_versions("name='hands-g2'")) == 1
+
+
+def test_other_resources_and_the_same_data_with_new_times_reuse_every_step_too(finished, again):
+    data_dir = Path(step(finished, "synthesize").data.tags["hands.output.data_dir"])
+    for file in data_dir.rglob("*"):
+        os.utime(file)
+    work_dir = finished.folder / "elsewhere"
+    resources = {"workers": 2, "data_residency": "disk", "eval_batch_size": 3, "checkpoint_minutes": 1, "work_dir": work_dir}
+    output = again(data_dir=data_dir, **resources)
+    assert re.findall("== (.*): reused", output) == STEPS[1:]  # the data are not made
+    assert children(finished.client, parents(finished.client)[-1]) == [] and not work_dir.exists()
+
+
+def test_a_packed_set_that_is_given_is_not_made(finished, again):
+    output = again(packed_dir=step(finished, "prepare").data.tags["hands.output.packed_dir"])
+    assert re.findall("== (.*): reused", output) == STEPS[2:]
+    assert children(finished.client, parents(finished.client)[-1]) == []
 
 
 def test_a_changed_parameter_reruns_what_depends_on_it(finished, again):

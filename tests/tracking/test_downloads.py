@@ -1,5 +1,6 @@
 """Models of a store that is not on this machine: downloaded once, and nothing is left in the temporary folder."""
 
+import os
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,19 @@ def test_two_processes_may_download_one_model(store, logged, far_away, monkeypat
     monkeypatch.setattr(models.mlflow.artifacts, "download_artifacts", slower)
     assert load_network(fetch_network(logged.g2_uri))[1] == SIZE
     assert len(list(far_away.iterdir())) == 1
+
+
+def test_downloads_do_not_pile_up(store, logged, far_away, monkeypatch):
+    monkeypatch.setattr(models, "MOST", 2)
+    for age, name in enumerate(("m-of-today", "m-of-yesterday", "m-of-last-week")):
+        (far_away / name).mkdir(parents=True)
+        os.utime(far_away / name, (1e9 - age, 1e9 - age))
+    folder = fetch_network(logged.g2_uri)
+    assert {path.name for path in far_away.iterdir()} == {folder.name, "m-of-today"}
+    os.utime(folder, (1, 1))
+    assert fetch_network(logged.g2_uri) == folder  # used again: the newest
+    fetch_network(logged.d_uri)
+    assert {path.name for path in far_away.iterdir()} == {folder.name, logged.d_uri.removeprefix("models:/")}
 
 
 def test_a_local_folder_is_known_by_what_is_in_it(store, logged, far_away, tmp_path):
