@@ -42,7 +42,6 @@ SERVING_REQUIREMENTS = (
     "torchvision",
     "segmentation-models-pytorch",
     "timm",
-    "kornia",
     "lightning",
     "torchmetrics",
     "lmdb",
