@@ -1,8 +1,9 @@
 """Augmentation of whole batches on the device: records of a packed set to images and labels."""
 
+import math
+
 import torch
 import torch.nn.functional as F
-from kornia.geometry.transform import get_affine_matrix2d
 
 from hands.packed.batches import Shard
 
@@ -12,6 +13,7 @@ ROTATION_STEP = 5.0  # degrees; times z ~ N(0, 1) clipped to [-2, 2]
 TRANSLATION = 0.01  # of the box's side
 COLOUR = 0.01  # each colour channel times U(1 - COLOUR, 1 + COLOUR)
 FLIP_PROBABILITY = 0.5
+RADIANS = math.pi / 180
 
 
 def centre(records: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,11 +83,8 @@ def _crop_transforms(
     rotated = torch.rand(n, generator=generator) < ROTATION_PROBABILITY
     angle = rotated * ROTATION_STEP * normal(2)
     translation = TRANSLATION * 2 * (2 * torch.rand(n, 2, generator=generator) - 1)  # the box spans 2 in [-1, 1]
-    matrix = get_affine_matrix2d(
-        translations=translation,
-        center=torch.zeros(n, 2),
-        scale=(1 / scale).unsqueeze(1).repeat(1, 2),  # sampling coordinates move the other way than the picture
-        angle=angle,
-    )[:, :2]
+    # sampling coordinates move the other way than the picture
+    cosine, sine = (1 / scale) * torch.cos(angle * RADIANS), (1 / scale) * torch.sin(angle * RADIANS)
+    matrix = torch.stack([cosine, -sine, translation[:, 0], sine, cosine, translation[:, 1]], dim=1).view(n, 2, 3)
     matrix[:, :, 0] *= torch.where(flips, -1.0, 1.0).unsqueeze(1)
     return matrix * (size / side)
