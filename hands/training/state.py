@@ -113,12 +113,12 @@ class TrainingState:
     def _restore(self, saved: dict) -> None:
         device = next(iter(self.learners.values())).fabric.device
         self.step, self.epoch, self.seconds = int(saved["step"]), int(saved["epoch"]), float(saved["seconds"])
-        if not 0 <= self.epoch <= self.step or not self.seconds >= 0:
+        if not 0 <= self.epoch <= self.step < 1 << 63 or not self.seconds >= 0:
             raise ValueError(f"epoch {self.epoch}, step {self.step} after {self.seconds} s")
         self.averages.sums = {name: value.to(device).double().reshape(()) for name, value in saved["sums"].items()}
         self.averages.counts.update({name: int(saved["counts"][name]) for name in self.averages.sums})
-        if not all(0 < count < 1 << 53 for count in self.averages.counts.values()):
-            raise ValueError("means of nothing")
+        if not all(0 < count <= self.step for count in self.averages.counts.values()):
+            raise ValueError("means of more steps than were trained, or of none")
         self.history = [(int(epoch), _numbers(metrics)) for epoch, metrics in saved["history"]]
         for name, learner in self.learners.items():
             learner.load_state_dict(saved["learners"][name])

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hands.errors import InvalidInput
 from hands.training.learner import Learner
 from hands.training.resume import FILE, TrainingCheckpoint
 from hands.training.state import TrainingState
@@ -113,6 +114,21 @@ def test_checkpoints_with_any_value_in_a_field(tmp_path: Path, state: dict, data
         inside[key] = data.draw(other_values)
     checkpoint_bytes(tmp_path, changed)
     ends_well(lambda: go_on(tmp_path))
+
+
+@pytest.mark.parametrize("count", [0, -1, 4, 1 << 70])
+def test_a_mean_is_of_steps_that_were_trained(tmp_path: Path, state: dict, count: int):
+    """Three steps were; a number beyond 64 bits raised OverflowError at the epoch's end."""
+    checkpoint_bytes(tmp_path, state | {"counts": {"loss_total": count}})
+    with pytest.raises(InvalidInput, match="means of more steps than were trained, or of none"):
+        go_on(tmp_path)
+
+
+@pytest.mark.parametrize("step", [-1, 0, 1 << 70])
+def test_steps_that_cannot_be(tmp_path: Path, state: dict, step: int):
+    checkpoint_bytes(tmp_path, state | {"step": step})
+    with pytest.raises(InvalidInput, match=f"epoch 1, step {step}"):
+        go_on(tmp_path)
 
 
 def test_the_checkpoint_that_is_damaged_here_is_a_good_one(tmp_path: Path, state: dict):
