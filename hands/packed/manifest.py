@@ -9,7 +9,7 @@ from typing import NoReturn
 from hands.errors import InvalidInput, shown
 from hands.parts import HANDS, NUM_CLASSES
 
-VERSION = 1
+VERSION = 2
 FILE_NAME = "manifest.json"
 SIZE_STEP = 16
 MAX_SIZE = 1024

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hands.files.boxes import Box
 from hands.files.crop import box_around, crop_image, crop_labels
 from hands.files.decoding import BrokenEntry
 from hands.packed.manifest import record_side
@@ -29,6 +30,7 @@ class Packed:
     hand_type: str
     path: str
     record: np.ndarray  # (C, P, P)
+    place: tuple[Box, tuple[int, int]] | None  # the box, and the picture's height and width; None without a picture
 
 
 def pack_task(pictures: RawPictures, size: int, channels: dict[str, int], task: Task) -> list[Packed | BrokenEntry]:
@@ -56,7 +58,7 @@ def _pack_frame(pictures: RawPictures, size: int, labelled: bool, entry: Entry) 
     if labelled:
         labels = crop_labels(_labels_of(pictures, entry, image.shape[:2]), entry.box, size, margin)
         record = np.concatenate([record, labels])
-    return Packed(entry.hand_type, entry.path, np.ascontiguousarray(record))
+    return Packed(entry.hand_type, entry.path, np.ascontiguousarray(record), (entry.box, image.shape[:2]))
 
 
 def _labels_of(pictures: RawPictures, entry: Entry, shape: tuple[int, int]) -> np.ndarray:
@@ -79,4 +81,4 @@ def _pack_masks(pictures: RawPictures, size: int, mask_id: str) -> Packed:
         raise BrokenEntry("labels empty", f"the unpaired labels {mask_id} are zero everywhere; remove the id from its list.")
     left, right = labels.any(axis=(1, 2))
     hand_type = "interacting" if left and right else "left" if left else "right"
-    return Packed(hand_type, mask_id, crop_labels(labels, box, size, (record_side(size) - size) // 2))
+    return Packed(hand_type, mask_id, crop_labels(labels, box, size, (record_side(size) - size) // 2), None)

@@ -14,6 +14,7 @@ from hands.packed.dropped import Dropped
 from hands.packed.manifest import Manifest, record_side
 from hands.packed.packed_set import PackedWriter
 from hands.packed.packing import Task, pack_task
+from hands.packed.places import PlacesWriter
 from hands.processes.folders import whole_folder
 from hands.processes.workers import in_order
 from hands.raw.entries import Entry
@@ -49,6 +50,7 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
     channels = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 5 if raw.test_is_labelled else 3}
     counts = {name: len(entries) for name, entries in listed.items()}
     dropped, limit = Dropped(channels), BrokenLimit(counts, config.max_broken)
+    places = PlacesWriter()
     work = partial(pack_task, raw.pictures, config.size, channels)
     total = sum(counts.values())
     with (
@@ -63,7 +65,9 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
                     dropped.add(task.subset, result.reason, str(result))
                 else:
                     writer.add(task.subset, position, result.hand_type, result.path, result.record)
+                    places.add(task.subset, result.place)
             progress.update(len(results))
+        places.write(destination)
         manifest = writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped.counts())
     for line in dropped.lines():
         print(f"== {line}", flush=True)
