@@ -3,6 +3,7 @@
     <folder>/manifest.json       geometry, counts, class pixel counts, digests (hands/packed/manifest.py)
     <folder>/records.lmdb/       key: subset code (1 byte), record number (4 bytes, big endian); value: C x P x P bytes
     <folder>/index/<subset>.tsv  a line a record: path, hand type, checksum and more (hands/packed/index.py)
+    <folder>/index/<subset>.places.npy  where the boxes lie in their pictures (hands/packed/places.py)
 
 Records hold 3 RGB channels and then the left and the right labels, as far as the subset has them. They cover the
 box enlarged by 1.25 at the crop's pixel scale: the central size x size pixels are exactly the crop of the box, the rest

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hands.files.boxes import Box
 from hands.files.crop import box_around, crop_image, crop_labels
 from hands.files.decoding import BrokenEntry
 from hands.packed.disjoint import LeftOut, picture_digest
@@ -32,6 +33,7 @@ class Packed:
     path: str
     record: np.ndarray  # (C, P, P)
     digest: bytes  # of the picture's file; empty without one
+    place: tuple[Box, tuple[int, int]] | None  # the box, and the picture's height and width; None without a picture
 
 
 Result = Packed | BrokenEntry | LeftOut
@@ -62,8 +64,8 @@ def _pack_frame(pictures: RawPictures, size: int, labelled: bool, entry: Entry) 
     if labelled:
         labels = crop_labels(_labels_of(pictures, entry, image.shape[:2]), entry.box, size, margin)
         record = np.concatenate([record, labels])
-    digest = picture_digest(pictures.encoded_image(entry))
-    return Packed(entry.hand_type, entry.path, np.ascontiguousarray(record), digest)
+    digest, place = picture_digest(pictures.encoded_image(entry)), (entry.box, image.shape[:2])
+    return Packed(entry.hand_type, entry.path, np.ascontiguousarray(record), digest, place)
 
 
 def _labels_of(pictures: RawPictures, entry: Entry, shape: tuple[int, int]) -> np.ndarray:
@@ -86,4 +88,5 @@ def _pack_masks(pictures: RawPictures, size: int, mask_id: str) -> Packed:
         raise BrokenEntry("labels empty", f"the unpaired labels {mask_id} show no part; remove the id from its list.")
     left, right = shows_part(labels).any(axis=(1, 2))
     hand_type = "interacting" if left and right else "left" if left else "right"
-    return Packed(hand_type, mask_id, crop_labels(labels, box, size, (record_side(size) - size) // 2), b"")
+    record = crop_labels(labels, box, size, (record_side(size) - size) // 2)
+    return Packed(hand_type, mask_id, record, digest=b"", place=None)

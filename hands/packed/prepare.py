@@ -15,6 +15,7 @@ from hands.packed.dropped import Dropped
 from hands.packed.manifest import Manifest, record_side
 from hands.packed.packed_set import PackedWriter
 from hands.packed.packing import Packed, Task, pack_task
+from hands.packed.places import PlacesWriter
 from hands.processes.folders import whole_folder
 from hands.processes.workers import in_order
 from hands.raw.layout import RawDataset
@@ -54,6 +55,7 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
     channels = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 5 if raw.test_is_labelled else 3}
     counts = {name: len(entries) for name, entries in listed.items()}
     dropped, limit, copies = Dropped(channels), BrokenLimit(counts, config.max_broken), Copies()
+    places = PlacesWriter()
     work = partial(pack_task, raw.pictures, config.size, channels)
     total = sum(counts.values())
     with (
@@ -68,12 +70,14 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
                 match result:
                     case Packed():
                         writer.add(task.subset, position, result.hand_type, result.path, result.record)
+                        places.add(task.subset, result.place)
                     case LeftOut():
                         dropped.add(task.subset, result.reason, result.name)
                     case BrokenEntry():
                         limit.count(task.subset, result)
                         dropped.add(task.subset, result.reason, str(result))
             progress.update(len(results))
+        places.write(destination)
         manifest = writer.finish(raw.pictures.channel_order, raw.digest, counts, dropped.counts(), sources)
     for line in dropped.lines():
         print(f"== {line}", flush=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import nn
 from tqdm import tqdm
@@ -15,7 +16,10 @@ from hands.evaluation.inference import Autocast, predict_subset
 from hands.files.boxes import Box
 from hands.files.decoding import BrokenEntry
 from hands.files.encoding import encode_part_ids
+from hands.networks.logits import labels_of, probabilities_of
+from hands.packed.augment import centre
 from hands.packed.batches import RecordReader
+from hands.packed.places import read_places
 from hands.parts import HAND_SUFFIXES
 from hands.pictures.figures import overlay, to_uint8
 from hands.prediction.labelling import Framed, Labeller, confidence_of, labels_at
@@ -143,14 +147,23 @@ def _write(labeller: Labeller, batch: list[_Waiting], folder: Path, table, show:
 
 
 def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, batch_size: int, out_dir: str) -> None:
-    """Writes labels and overlays of a split's crops, named by their paths."""
+    """Writes labels and overlays of a split's crops, named by their paths, and in the folder `pictures` the labels at the
+    size of the pictures that they were cut from, where the packed set knows it."""
     subset = reader.subset
+    places = read_places(subset)
     with whole_folder(out_dir) as partial, tqdm(total=len(subset), unit="image", mininterval=5) as progress:
-        batches = predict_subset(network, reader, np.arange(len(subset)), batch_size, autocast)
-        for indices, images, _, predicted in batches:
-            for i, picture, labels in zip(indices, to_uint8(images), predicted.cpu().numpy(), strict=True):
-                write_labels(partial, subset.paths[i], labels)
-                write_overlay(partial, subset.paths[i], picture, labels)
+        for start in range(0, len(subset), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(subset)))
+            with torch.inference_mode(), autocast():
+                images, _ = centre(reader.read(indices), subset.size)
+                logits = network(images)
+            predicted, probabilities = labels_of(logits).cpu().numpy(), probabilities_of(logits).cpu().numpy()
+            for n, (i, picture) in enumerate(zip(indices, to_uint8(images), strict=True)):
+                write_labels(partial, subset.paths[i], predicted[n])
+                write_overlay(partial, subset.paths[i], picture, predicted[n])
+                if places:
+                    box, shape = places[i]
+                    write_labels(partial / "pictures", subset.paths[i], labels_at(probabilities[n], box, *shape))
             progress.update(len(indices))
 
 

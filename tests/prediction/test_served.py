@@ -4,6 +4,8 @@ import base64
 import contextlib
 import io
 import json
+import shutil
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -18,6 +20,7 @@ from PIL import Image
 from hands.parts import PART_NAMES
 from hands.prediction.labelling import Labeller
 from hands.prediction.predictions import predict_photographs
+from hands.tracking import ROOT
 from tests.files.pngs import png_header
 from tests.packed.blobs import SIZE
 from tests.project import environment, track_to
@@ -155,6 +158,21 @@ def test_base64_may_have_line_breaks(server):
     assert wrapped.count("\n") > 10
     status, body = post(server, {"dataframe_records": [{"image": wrapped}]})
     assert status == 200, body
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_documented_request_takes_a_real_photograph(server, tmp_path):
+    """One of megabytes, which no command line holds."""
+    page = (ROOT / "docs" / "predict.md").read_text()
+    request = page[page.index("    (printf") : page.index("\n\nEach answer has")].replace("http://localhost:5611", server.uri)
+    request = request.replace("localhost:5611", server.uri)
+    picture = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)
+    (tmp_path / "photo.jpg").write_bytes(encoded(picture, "JPEG"))
+    assert (tmp_path / "photo.jpg").stat().st_size > 1 << 18
+    asked = subprocess.run(["sh", "-c", request], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert asked.returncode == 0, asked.stderr
+    (answer,) = json.loads((tmp_path / "answer.json").read_text())["predictions"]
+    assert labels_in(answer).shape == (2, 900, 1200)
 
 
 PNG, JPEG = encoded(noise(WIDE, 4), "PNG"), encoded(noise(WIDE, 4), "JPEG")
