@@ -203,13 +203,13 @@ def test_other_resources_and_the_same_data_with_new_times_reuse_every_step_too(f
     work_dir = finished.folder / "elsewhere"
     resources = {"workers": 2, "data_residency": "disk", "eval_batch_size": 3, "checkpoint_minutes": 1, "work_dir": work_dir}
     output = again(data_dir=data_dir, **resources)
-    assert re.findall("== (.*): reused", output) == STEPS[1:]  # the data are not made
+    assert re.findall("== (.*): reused", output) == PIPELINE_STEPS[1:]  # the data are not made
     assert children(finished.client, parents(finished.client)[-1]) == [] and not work_dir.exists()
 
 
 def test_a_packed_set_that_is_given_is_not_made(finished, again):
     output = again(packed_dir=step(finished, "prepare").data.tags["hands.output.packed_dir"])
-    assert re.findall("== (.*): reused", output) == STEPS[2:]
+    assert re.findall("== (.*): reused", output) == PIPELINE_STEPS[2:]
     assert children(finished.client, parents(finished.client)[-1]) == []
 
 
