@@ -52,7 +52,7 @@ def main(params: SimpleNamespace) -> None:
             source = params.images, params.boxes, params.eval_batch_size, params.out_dir
             predicted = predict_photographs(labeller, *source, show)
             mlflow.log_artifact(f"{params.out_dir}/{TABLE}")
-            tracking.log_output_folder("predictions", params.out_dir)
+            tracking.log_output_folder("predictions", params.out_dir, None)
             report(predicted, params.out_dir)
         else:
             packed = PackedSet.open(params.packed_dir)

@@ -43,7 +43,7 @@ def check_recipe(params: SimpleNamespace) -> Resolved:
     for name in ("checkpoint_dir", "work_dir"):
         require_writable(getattr(params, name), name)
     size = check_data(params)
-    PackConfig(params.size, params.max_broken, workers=1)
+    PackConfig(size, params.max_broken, workers=1)
     for name in (params.g1, params.g2):
         check_size(name, size)
     # the number of epochs stands in a parameter of its own for each step, and click has checked it

@@ -131,6 +131,7 @@ def recorded_steps(monkeypatch, **overrides) -> list[tuple[str, str, dict[str, s
     monkeypatch.setattr(pipeline, "packed_digest", lambda folder: "b" * 32)
     monkeypatch.setattr(pipeline, "read_manifest", lambda folder: subset)
     monkeypatch.setattr(pipeline, "check_subsets", lambda params, manifest: None)
+    monkeypatch.setattr(pipeline, "log_sources", lambda sources: None)
     monkeypatch.setattr(pipeline, "register", lambda *arguments: Standing(1, "champion", 1, 0.5))
     values = {name: field.get("default") for name, field in declared("main").items()} | overrides
     devices = {"accelerator": "cpu", "devices": "1", "precision": "32-true", "memory_format": "contiguous"}
@@ -143,7 +144,7 @@ def recorded_steps(monkeypatch, **overrides) -> list[tuple[str, str, dict[str, s
 
 def manifest_with_test(count: int, channels: int):
     subset = pipeline.SimpleNamespace(count=count, channels=channels)
-    return pipeline.SimpleNamespace(subsets={"test": subset}, digest="0" * 32)
+    return pipeline.SimpleNamespace(subsets={"test": subset}, digest="0" * 32, sources=())
 
 
 def test_pipeline_gives_every_step_all_that_it_requires(monkeypatch):

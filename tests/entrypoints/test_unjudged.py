@@ -151,7 +151,7 @@ def test_a_checkpoint_whose_best_epoch_has_no_score_is_not_gone_on_with(score: f
     class Network:
         evaluated = torch.nn.Linear(1, 1)
 
-    best = BestEpoch({"g2": Network()})
+    best = BestEpoch({"g2": Network()}, judged=True)
     weights = {"g2": Network.evaluated.state_dict()}
     best.resume({"val/miou": 0.5, "best_epoch": 1}, weights)
     with pytest.raises(ValueError, match="no score"):

@@ -32,7 +32,7 @@ def phone() -> bytes:
 def test_all_of_a_48_megapixel_picture(phone: bytes):
     """Its square has 65 million pixels, and was refused with a message about a box that nobody gave."""
     photograph = Photograph(phone, "x")
-    crop = photograph.crop(whole(photograph.width, photograph.height), 64)
+    crop = photograph.crop(whole(photograph.width, photograph.height, 64), 64)
     assert crop[:7].max() == 0  # 1,008 of 8,064 above it, 8 of 64, less the filter
     assert abs(int(crop[20, 20, 0]) - 90) < 3 and abs(int(crop[34, 35, 0]) - 250) < 3
     assert photograph.small(1024).shape == (768, 1024, 3)
@@ -41,7 +41,7 @@ def test_all_of_a_48_megapixel_picture(phone: bytes):
 def test_it_takes_little_memory(phone: bytes):
     def read() -> None:
         photograph = Photograph(phone, "x")
-        photograph.crop(whole(photograph.width, photograph.height), 64)
+        photograph.crop(whole(photograph.width, photograph.height, 64), 64)
         photograph.small(1024)
 
     assert bounded(read, mib=60) == RETURNED  # 195 where all of it is decoded

@@ -54,7 +54,7 @@ def a_manifest(*counts: tuple[int, int], channel_order: str = "bgr") -> Manifest
         str(i): SubsetManifest(100, 100, 5, (), {}, colour_pictures=colour, red_above_blue=red)
         for i, (colour, red) in enumerate(counts)
     }
-    return Manifest(2, SIZE, SIDE, 4, channel_order, "0", (), "0", subsets)
+    return Manifest(2, SIZE, SIDE, 4, channel_order, "0", "0", subsets)
 
 
 @pytest.mark.parametrize("counts", [[], [(0, 0)], [(10, 10)], [(10, 5)], [(10, 0), (20, 20)]])

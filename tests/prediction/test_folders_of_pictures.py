@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from hands.errors import InvalidInput
+from hands.files.boxes import whole
 from hands.files.photograph import Photograph
 from hands.prediction.boxes_file import read_boxes
 from hands.prediction.labelling import MAX_PASSES, Framed, Labeller, confidence_of, find_box, labels_at
@@ -94,7 +95,7 @@ def sees(box: tuple[float, float, float, float]):
 def test_the_box_comes_to_lie_around_the_hand():
     probabilities, photograph = sees((40, 60, 50, 80))
     framed = find_box(probabilities, photograph, SIZE)
-    assert framed.box == pytest.approx((13, 48, 104, 104), abs=4)  # 1.3 times the longer side about (65, 100)
+    assert framed.box == pytest.approx((13, 48, 104, 104), abs=6)  # 1.3 times the longer side about (65, 100)
     assert 3 <= framed.passes <= MAX_PASSES
 
 
@@ -109,7 +110,7 @@ def test_a_speck_beside_the_hand_is_left_out():
 def test_where_nothing_is_found_all_of_the_picture_is_the_box():
     probabilities, _ = sees((0, 0, 1, 1))
     blank = Photograph.of_pixels(np.zeros((30, 50, 3), np.uint8), "x")
-    assert find_box(probabilities, blank, SIZE) == Framed((0, -10, 50, 50), 2)
+    assert find_box(probabilities, blank, SIZE) == Framed(whole(50, 30, SIZE), 2)
 
 
 def test_a_given_box_takes_one_pass():

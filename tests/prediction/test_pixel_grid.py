@@ -110,7 +110,7 @@ def test_a_served_model_answers_on_the_same_grid():
     rows, columns = np.mgrid[:300, :400]
     spot = (columns - 190.0) ** 2 + (rows - 140.0) ** 2 < 50**2
     picture = np.where(spot[..., None], np.uint8(255), np.uint8(0)).repeat(3, axis=2)
-    box = [62.5, 11.0, 256.0, 256.0]
+    box = [62.5, 11.0, 250.0, 250.0]
     answer = served._segment(0, {"image": base64.b64encode(png(picture)).decode(), "box": box})
     expected = torch.from_numpy(crop_image(picture, tuple(box), SIZE, 0).copy()).permute(2, 0, 1) / 255
     assert torch.equal(network.images[0], expected)

@@ -60,8 +60,8 @@ def test_labels_lie_where_the_box_is(packed, tmp_path: Path):
         )
         assert crop.shape == (32, 32) and full.shape == shape
         x, y, w, h = box
-        rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
-        inside = (abs(columns - x - w / 2) < w / 4) & (abs(rows - y - h / 2) < h / 4)
+        rows, columns = np.mgrid[: shape[0], : shape[1]]
+        inside = (abs(columns - x - w * 15.5 / 32) < w / 4) & (abs(rows - y - h * 15.5 / 32) < h / 4)
         assert np.mean((full == 9) == inside) > 0.95 and (full == 9).any()
 
 

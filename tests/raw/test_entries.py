@@ -35,10 +35,10 @@ def test_names_missing_keys(tmp_path: Path, missing: str):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bbox": np.array([0, 0, np.nan, 1], np.float32)}, "bbox"),
+        ({"bbox": np.array([0, 0, np.nan, 1], np.float32)}, "the box 0, 0, "),
         ({"bbox": np.array([0, 0, 0, 1], np.float32)}, "positive"),
         ({"bbox": np.array([0, 0, 1, -1], np.float32)}, "positive"),
-        ({"bbox": np.array([0, 0, 1e30, 1], np.float32)}, "bbox"),
+        ({"bbox": np.array([0, 0, 1e30, 1], np.float32)}, "the box 0, 0, "),
         ({"bbox": np.zeros(3, np.float32)}, "four numbers"),
         ({"bbox": "0123"}, "four numbers"),
         ({"bbox": None}, "four numbers"),

@@ -22,7 +22,7 @@ def test_a_list_that_would_run_a_command_is_refused_and_runs_nothing(tmp_path: P
     torch.save([Attack(tmp_path / "flag")], folder / "datalist_val_mp.pt", pickle_protocol=protocol)
     (folder / "path2id_train.pt").write_bytes(pickle.dumps({"a": Attack(tmp_path / "flag")}, protocol=protocol))
     raw = RawDataset(folder, "bgr")
-    for subset, message in (("val", "entry 0 is a posix.system, not a dict"), ("train", "not a readable list")):
+    for subset, message in (("val", "entry 0 is a posix.mkdir, not a dict"), ("train", "not a readable list")):
         with pytest.raises(InvalidInput, match=message):
             raw.entries(subset)
     assert not (tmp_path / "flag").exists()
