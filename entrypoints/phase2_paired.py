@@ -22,6 +22,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.steps.session import session
     from hands.steps.start import start_network
     from hands.tracking.models import fetch_network
+    from hands.training.rehearsal import check_trains
 
     config = phase2_paired_config(params)
     names = ("g2", "discriminator") if params.update_discriminator else ("g2",)
@@ -29,6 +30,7 @@ def main(params: SimpleNamespace) -> None:
         size = step.packed.manifest.size
         d = load_discriminator(fetch_network(params.d_model))
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
+        check_trains(g2, size, step.share(params.train_split, params.batch_size))
         masks = step.mask_reader(params.unpaired) if params.update_discriminator else None
         data = Phase2PairedData(step.reader(params.train_split), masks, step.val)
         loss = segmentation_loss(params, step.packed)

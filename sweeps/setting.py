@@ -13,9 +13,10 @@ from hands.method.class_weights import class_weights
 from hands.method.losses import SegmentationLoss
 from hands.networks.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
 from hands.packed.manifest import read_manifest
+from hands.packed.packed_set import PackedSet
 from hands.parts import NUM_CLASSES
 from hands.steps.configs import class_weight_config, one_device, phase2_init_config, phase2_paired_config
-from hands.steps.start import check_size
+from hands.steps.start import check_network, smallest_batch
 from hands.tracking.models import fetch_network
 from hands.training.devices import create_fabric
 from sweeps.job import Models
@@ -46,7 +47,9 @@ def find_setting(params: SimpleNamespace) -> Setting:
     manifest = read_manifest(Path(params.packed_dir))
     size = load_network(g1)[1]
     load_discriminator(d)
-    check_size(params.g2, manifest.size)
+    packed = PackedSet.open(params.packed_dir)
+    unpaired = len(packed.subset(params.unpaired_split)) if params.init_epochs else 0
+    check_network(params.g2, manifest.size, smallest_batch(params, len(packed.subset(params.train_split)), unpaired, 1))
     for point in space.first_trials:
         check_steps(SimpleNamespace(**(vars(params) | space.weights(point))))
     if size != manifest.size:

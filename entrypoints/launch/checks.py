@@ -25,7 +25,6 @@ def check_recipe(params: SimpleNamespace) -> None:
         phase2_init_config,
         phase2_paired_config,
     )
-    from hands.steps.start import check_size
     from hands.synthetic.dataset import check
     from hands.training.devices import create_fabric
 
@@ -34,15 +33,26 @@ def check_recipe(params: SimpleNamespace) -> None:
         check(synthesis_config(params))
         check_counts(params)
     record_side(params.size)
-    for name in (params.g1, params.g2):
-        check_size(name, params.size)
+    fabric = create_fabric(device_config(params))
+    check_networks(params, getattr(fabric.strategy, "num_processes", 1) * params.num_nodes)
     # the number of epochs stands in a parameter of its own for each step, and click has checked it
     phase1_config(SimpleNamespace(**vars(params), epochs=1))
     phase2_init_config(SimpleNamespace(**vars(params), epochs=1))
     phase2_paired_config(SimpleNamespace(**vars(params) | {"epochs": 1, "lr": params.paired_lr}))
     weights = class_weights(class_weight_config(params), np.ones(NUM_CLASSES))
     SegmentationLoss(params.ce_weight, params.dice_weight, params.loss, params.dice_alpha, weights)
-    create_fabric(device_config(params))
+
+
+def check_networks(params: SimpleNamespace, processes: int) -> None:
+    """Refuses networks that cannot be trained on the smallest batches that the recipe has."""
+    from hands.steps.start import check_network, smallest_batch
+
+    unknown = 2 * params.batch_size  # of the user's own data, which nothing has read yet
+    paired = unknown if params.data_dir else params.n_paired
+    unpaired = unknown if params.data_dir else params.n_unpaired_images
+    initialized = params.unpaired in ("images", "both") and params.round1_init_epochs + params.round2_init_epochs
+    check_network(params.g1, params.size, smallest_batch(params, paired, 0, processes))
+    check_network(params.g2, params.size, smallest_batch(params, paired, unpaired if initialized else 0, processes))
 
 
 def check_counts(params: SimpleNamespace) -> None:
