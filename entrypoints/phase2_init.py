@@ -17,9 +17,11 @@ from hands.steps.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on G1's confident labels of unpaired pictures."""
     from hands.method.phase2_init import Phase2InitData, fit_phase2_init
+    from hands.method.pseudo_labels import kept
     from hands.steps.configs import phase2_init_config, segmentation_loss
     from hands.steps.session import session
     from hands.steps.start import fetched_network, start_network
+    from hands.training.rehearsal import check_trains
 
     config = phase2_init_config(params)
     with session("phase2_init", params, ("g2",)) as step:
@@ -27,6 +29,7 @@ def main(params: SimpleNamespace) -> None:
         data = Phase2InitData(step.reader(params.unpaired_split), step.val)
         g1 = fetched_network(params.g1_model, size)
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
+        check_trains(g2, size, kept(step.share(params.unpaired_split, 2 * params.batch_size), params.drop_fraction))
         loss = segmentation_loss(params, step.packed)
         best = fit_phase2_init(step.fabric, config, data, g1, g2, loss, step.recorder, step.checkpoint)
         step.recorder.finish({"g2": g2}, size, best)

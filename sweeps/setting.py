@@ -17,7 +17,7 @@ from hands.packed.manifest import read_manifest
 from hands.packed.packed_set import PackedSet
 from hands.parts import NUM_CLASSES
 from hands.steps.configs import class_weight_config, one_device, phase2_init_config, phase2_paired_config
-from hands.steps.start import check_size
+from hands.steps.start import check_network, smallest_batch
 from hands.tracking.models import fetch_network
 from hands.training.devices import create_fabric
 from sweeps.job import Models
@@ -54,7 +54,9 @@ def find_setting(params: SimpleNamespace) -> Setting:
         )
     size = load_network(g1)[1]
     load_discriminator(d)
-    check_size(params.g2, manifest.size)
+    packed = PackedSet.open(params.packed_dir)
+    unpaired = len(packed.subset(params.unpaired_split)) if params.init_epochs else 0
+    check_network(params.g2, manifest.size, smallest_batch(params, len(packed.subset(params.train_split)), unpaired, 1))
     for point in space.first_trials:
         check_steps(SimpleNamespace(**(vars(params) | space.weights(point))))
     if size != manifest.size:

@@ -37,24 +37,36 @@ def check_recipe(params: SimpleNamespace) -> Resolved:
         phase2_init_config,
         phase2_paired_config,
     )
-    from hands.steps.start import check_size, encoder_weights_had
+    from hands.steps.start import encoder_weights_had
     from hands.training.devices import create_fabric, resolved_devices
 
     for name in ("checkpoint_dir", "work_dir"):
         require_writable(getattr(params, name), name)
     size = check_data(params)
     PackConfig(size, params.max_broken, workers=1)
-    for name in (params.g1, params.g2):
-        check_size(name, size)
+    config = device_config(params)
+    fabric = create_fabric(config)
+    check_networks(params, size, getattr(fabric.strategy, "num_processes", 1) * params.num_nodes)
     # the number of epochs stands in a parameter of its own for each step, and click has checked it
     phase1_config(SimpleNamespace(**vars(params), epochs=1))
     phase2_init_config(SimpleNamespace(**vars(params), epochs=1))
     phase2_paired_config(SimpleNamespace(**vars(params) | {"epochs": 1, "lr": params.paired_lr}))
     weights = class_weights(class_weight_config(params), np.ones(NUM_CLASSES))
     SegmentationLoss(params.ce_weight, params.dice_weight, params.loss, params.dice_alpha, weights)
-    config = device_config(params)
-    devices = resolved_devices(config, create_fabric(config))
+    devices = resolved_devices(config, fabric)
     return Resolved(devices, {name: encoder_weights_had(name, params.encoder_weights) for name in {params.g1, params.g2}})
+
+
+def check_networks(params: SimpleNamespace, size: int, processes: int) -> None:
+    """Refuses networks that cannot be trained on the smallest batches that the recipe has of pictures of that size."""
+    from hands.steps.start import check_network, smallest_batch
+
+    unknown = 2 * params.batch_size  # of the user's own data, which nothing has read yet
+    own = params.data_dir or params.packed_dir
+    paired, unpaired = (unknown, unknown) if own else (params.n_paired, params.n_unpaired_images)
+    initialized = params.unpaired in ("images", "both") and params.round1_init_epochs + params.round2_init_epochs
+    check_network(params.g1, size, smallest_batch(params, paired, 0, processes))
+    check_network(params.g2, size, smallest_batch(params, paired, unpaired if initialized else 0, processes))
 
 
 def check_data(params: SimpleNamespace) -> int:

@@ -37,6 +37,9 @@ def pseudo_labels(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def most_confident(confidence: torch.Tensor, drop_fraction: float) -> torch.Tensor:
     """Indices (K,) of the images kept when the least confident drop_fraction of a batch is dropped, K >= 1, ascending."""
-    n = confidence.shape[0]
-    keep = max(1, n - math.floor(n * drop_fraction + 1e-6))  # 100 * 0.29 is 28.999...
-    return confidence.topk(keep).indices.sort().values
+    return confidence.topk(kept(confidence.shape[0], drop_fraction)).indices.sort().values
+
+
+def kept(n: int, drop_fraction: float) -> int:
+    """How many pictures of a batch of n are learned from, at least 1."""
+    return max(1, n - math.floor(n * drop_fraction + 1e-6))  # 100 * 0.29 is 28.999...

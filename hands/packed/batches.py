@@ -59,6 +59,11 @@ class RecordReader:
         return records
 
 
+def whole_batch(records: int, batch_size: int, world_size: int) -> int:
+    """Records of a step of all processes together: batch_size, or all that can be shared evenly of a smaller set."""
+    return min(batch_size, max(records - records % world_size, world_size))
+
+
 class BatchStream:
     """An endless, shuffled stream of batches; every `steps_per_epoch` steps each record was seen once (less the rest).
 
@@ -76,7 +81,7 @@ class BatchStream:
                 f"batch_size {batch_size} cannot be divided among {shard.world_size} processes; use a multiple."
             )
         self.reader = reader
-        self.batch_size = min(batch_size, max(n - n % shard.world_size, shard.world_size))
+        self.batch_size = whole_batch(n, batch_size, shard.world_size)
         self.steps_per_epoch = max(1, n // self.batch_size)
         self.key = (seed, stream)
         self.shard = shard

@@ -1,10 +1,10 @@
 """A training step as an MLflow run: begun or gone on with, recorded, kept in checkpoints."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from PIL import Image
 from hands import tracking
 from hands.evaluation.coverage import coverage, require_judged, require_parts
 from hands.evaluation.inference import predict_subset
-from hands.packed.batches import RecordReader
+from hands.packed.batches import RecordReader, whole_batch
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import frame_rows
 from hands.processes.parents import end_with_parent
@@ -45,9 +45,18 @@ class Session:
     fabric: Fabric
     packed: PackedSet
     residency: str
-    val: RecordReader
+    open_val: Callable[[], RecordReader]
     recorder: Recorder
     checkpoint: TrainingCheckpoint
+
+    @property
+    def val(self) -> RecordReader:
+        """Pictures to choose the best epoch on; read with the first look at them where they live on the device."""
+        return self.open_val()
+
+    def share(self, subset: str, batch_size: int) -> int:
+        """Records of a step in this process."""
+        return whole_batch(len(self.packed.subset(subset)), batch_size, self.fabric.world_size) // self.fabric.world_size
 
     def reader(self, subset: str) -> RecordReader:
         return RecordReader(self.packed.subset(subset), self.residency, self.fabric.device)
@@ -71,7 +80,7 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
         end_with_parent(0)
     fabric.launch()
     resumed = fabric.broadcast(resumed)  # processes that look for the latest run at different moments may find different ones
-    val = RecordReader(val_subset, params.data_residency, fabric.device)
+    val = cache(partial(RecordReader, val_subset, params.data_residency, fabric.device))
     fingerprint = checkpoint_fingerprint(params, packed)
     folder = Path(params.checkpoint_dir) / resumed if resumed else None
     checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
@@ -144,8 +153,9 @@ class SilentRecorder:
     def finish(self, networks, size, best) -> None: ...
 
 
-def val_picture(fabric: Fabric, val: RecordReader, network: torch.nn.Module) -> Image.Image:
+def val_picture(fabric: Fabric, open_val: Callable[[], RecordReader], network: torch.nn.Module) -> Image.Image:
     """The same validation frames each time, spread over the split: picture, truth and prediction of each hand."""
+    val = open_val()
     n = len(val.subset)
     indices = np.unique(np.linspace(0, n - 1, min(n, VAL_PICTURES)).astype(np.int64))
     _, images, truth, predicted = next(predict_subset(network, val, indices, len(indices), fabric.autocast))

@@ -1,12 +1,17 @@
 """The networks that a step starts from."""
 
+from types import SimpleNamespace
+
 import mlflow
 import torch
 
 from hands.errors import InvalidInput
+from hands.method.pseudo_labels import kept
 from hands.networks.checkpoint import load_network
 from hands.networks.hands_network import HandsNetwork, build_network, network_spec
+from hands.packed.batches import whole_batch
 from hands.tracking.models import fetch_network
+from hands.training.rehearsal import check_trains
 
 ENCODER_WEIGHTS_TAG = "hands.encoder_weights"  # of the run: imagenet or none
 
@@ -34,6 +39,24 @@ def check_size(name: str, size: int) -> None:
     multiple = 2 ** network_spec(name).encoder_depth
     if size % multiple:
         raise InvalidInput(f"size is {size}; {name} needs a multiple of {multiple}: pack the data with such a size.")
+
+
+def check_network(name: str, size: int, batch: int) -> None:
+    """check_size, and whether the network can be trained on batches of so many pictures."""
+    check_size(name, size)
+    check_trains(HandsNetwork(network_spec(name), None), size, batch)
+
+
+def smallest_batch(params: SimpleNamespace, paired: int, unpaired: int, world_size: int) -> int:
+    """Pictures that G2 learns from in one step of one process, in whichever step of phase 2 those are fewest.
+
+    Args:
+        paired, unpaired: records of the splits; 0 unpaired ones where weights initialization is left out.
+    """
+    of_pairs = whole_batch(paired, params.batch_size, world_size) // world_size
+    if not unpaired:
+        return of_pairs
+    return min(of_pairs, kept(whole_batch(unpaired, 2 * params.batch_size, world_size) // world_size, params.drop_fraction))
 
 
 def fetched_network(model: str, size: int) -> HandsNetwork:
