@@ -116,6 +116,7 @@ TYPES = {
     # evaluation and prediction
     "split": (TEXT, "subset of the packed set: val, minival, test, train, minitrain or trainval"),
     "eval_batch_size": (POSITIVE, "pictures of a forward pass"),
+    "models": (TEXT, "models to compare, with commas between: MLflow URIs, ids of runs, experiment:<name> for all its runs"),
     "images": (TEXT, "folder of PNG and JPEG pictures to predict instead of a split; empty for the split"),
     "boxes": (TEXT, "file with a box for each picture of `images`; empty for the whole picture"),
     # sweeps
