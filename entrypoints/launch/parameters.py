@@ -144,6 +144,7 @@ TYPES = {
     "split": (TEXT, "subset of the packed set: val, minival, test, train, minitrain or trainval"),
     "eval_batch_size": (POSITIVE, "pictures of a forward pass"),
     "flip": (FLAG, "average what the network sees in a picture and in its mirror image; takes twice as long"),
+    "models": (TEXT, "models to compare, with commas between: MLflow URIs, ids of runs, experiment:<name> for all its runs"),
     "images": (PATH, "folder of PNG, JPEG and WebP pictures to predict instead of a split; empty for the split"),
     "boxes": (PATH, "file with boxes for pictures of `images`; where there is none the network looks for the hands"),
     # sweeps

@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from PIL import Image, ImageDraw  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
 from hands.evaluation.metrics import Scores, part_iou  # noqa: E402
 from hands.parts import HANDS, IGNORED, NUM_CLASSES, PART_COLOURS, PART_NAMES  # noqa: E402
@@ -17,7 +18,9 @@ from hands.parts import HANDS, IGNORED, NUM_CLASSES, PART_COLOURS, PART_NAMES  #
 OPACITY = 0.6
 GREY = 128  # of ignored pixels
 TILE = 160  # pixels; frames smaller than this are enlarged to it
-GAP, HEADING = 4, 18
+GAP, HEADING = 4, 20
+FONT = ImageFont.load_default(13)
+SWATCH, ROW = 12, 20  # of the legend, pixels
 
 
 def overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -62,29 +65,63 @@ def frame_rows(
 def tile_rows(
     tiles: Sequence[Sequence[np.ndarray]], headings: Sequence[str], captions: Sequence[str], columns: int
 ) -> Image.Image:
-    """Rows of equally large tiles (H, W, 3) under headings, each row with its caption, in `columns` columns."""
+    """Rows of equally large tiles (H, W, 3) under headings, each row with its caption, in `columns` columns; below them which
+    colour is which part. Captions that are too long lose their middle."""
     frame_width = len(headings) * (TILE + GAP) + 2 * GAP
     height, width = tiles[0][0].shape[:2]
     tile_height = round(TILE * height / width)
     frame_height = tile_height + HEADING
     rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * frame_width, HEADING + rows * frame_height), "white")
+    width_of_sheet, top_of_legend = columns * frame_width, HEADING + rows * frame_height + GAP
+    places = legend_places(width_of_sheet)
+    sheet = Image.new("RGB", (width_of_sheet, top_of_legend + places[-1][1] + ROW), "white")
     draw = ImageDraw.Draw(sheet)
+    draw_legend(draw, places, top_of_legend)
     for column in range(min(columns, len(tiles))):
         for i, heading in enumerate(headings):
-            draw.text((column * frame_width + i * (TILE + GAP) + GAP, 3), heading, fill="black")
+            draw.text((column * frame_width + i * (TILE + GAP) + GAP, 2), shortened(heading, TILE), fill="black", font=FONT)
     resample = Image.NEAREST if width < TILE else Image.BILINEAR
     for n, row in enumerate(tiles):
         left, top = (n % columns) * frame_width, HEADING + (n // columns) * frame_height
-        draw.text((left + GAP, top + 2), captions[n], fill="black")
+        draw.text((left + GAP, top + 1), shortened(captions[n], frame_width - 3 * GAP), fill="black", font=FONT)
         for i, tile in enumerate(row):
             enlarged = Image.fromarray(tile).resize((TILE, tile_height), resample)
             sheet.paste(enlarged, (left + i * (TILE + GAP) + GAP, top + HEADING - 2))
     return sheet
 
 
+def shortened(text: str, width: float) -> str:
+    """The text, without some of its middle where it is wider than `width` pixels."""
+    if FONT.getlength(text) <= width:
+        return text
+    kept = len(text) - 1
+    while kept > 2 and FONT.getlength(text[: kept // 2] + "…" + text[-(kept - kept // 2) :]) > width:
+        kept -= 1
+    return text[: kept // 2] + "…" + text[-(kept - kept // 2) :]
+
+
+def legend_places(width: int) -> list[tuple[int, int]]:
+    """Left and top of each part's entry in a legend of this width, in pixels."""
+    places, left, top = [], GAP, 0
+    for name in PART_NAMES[1:]:
+        entry = SWATCH + 3 * GAP + round(FONT.getlength(name))
+        if left + entry > width and left > GAP:
+            left, top = GAP, top + ROW
+        places.append((left, top))
+        left += entry + GAP
+    return places
+
+
+def draw_legend(draw: ImageDraw.ImageDraw, places: list[tuple[int, int]], top: int) -> None:
+    """The colours and names of parts 1..16, from `top` pixels on."""
+    for part, (x, y) in enumerate(places, 1):
+        draw.rectangle((x, top + y + 2, x + SWATCH, top + y + 2 + SWATCH), fill=tuple(PART_COLOURS[part].tolist()))
+        draw.text((x + SWATCH + GAP, top + y), PART_NAMES[part], fill="black", font=FONT)
+
+
 def learning_curves(history: Sequence[tuple[int, dict[str, float]]]) -> Figure:
-    """Losses, mIoU and discriminator accuracy over the epochs: history is (epoch, metrics) in order."""
+    """Losses, mIoU and discriminator accuracy over the epochs: history is (epoch, metrics) in order. Of a metric that has one
+    value only, the legend tells it."""
     groups = [
         ("losses", [name for name in _names(history) if name.startswith("train/loss")]),
         ("mean IoU", [name for name in _names(history) if name.startswith("val/miou")]),
@@ -95,8 +132,10 @@ def learning_curves(history: Sequence[tuple[int, dict[str, float]]]) -> Figure:
     for axis, (title, names) in zip(axes[0], groups, strict=True):
         for name in names:
             points = [(epoch, metrics[name]) for epoch, metrics in history if name in metrics]
-            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
-        axis.set(title=title, xlabel="epoch")
+            label = name if len(points) > 1 else f"{name} {points[0][1]:.3f}"
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=label)
+        axis.set(title=title, xlabel="epoch", xlim=(history[0][0] - 0.5, history[-1][0] + 0.5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     plt.close(figure)
@@ -108,19 +147,19 @@ def _names(history: Sequence[tuple[int, dict[str, float]]]) -> list[str]:
 
 
 def confusion_figure(confusion: np.ndarray) -> Figure:
-    """Row-normalised confusion matrices of both hands from (2, 17, 17) counts."""
+    """Row-normalised confusion matrices of both hands, one below the other, from (2, 17, 17) counts; numbers are per cent."""
     shares = confusion / np.maximum(confusion.sum(axis=2, keepdims=True), 1)
-    figure, axes = plt.subplots(1, len(HANDS), figsize=(17, 8), layout="constrained")
+    figure, axes = plt.subplots(len(HANDS), 1, figsize=(9, 17), layout="constrained")
     for axis, hand, values in zip(axes, HANDS, shares, strict=True):
         picture = axis.imshow(values, vmin=0, vmax=1, cmap="viridis")
-        axis.set_xticks(range(NUM_CLASSES), PART_NAMES, rotation=90, fontsize=8)
-        axis.set_yticks(range(NUM_CLASSES), PART_NAMES, fontsize=8)
+        axis.set_xticks(range(NUM_CLASSES), PART_NAMES, rotation=90, fontsize=10)
+        axis.set_yticks(range(NUM_CLASSES), PART_NAMES, fontsize=10)
         axis.set(title=f"{hand} hand", xlabel="predicted", ylabel="ground truth")
         for row, column in zip(*np.nonzero(values >= 0.05), strict=True):
             shade = "black" if values[row, column] > 0.6 else "white"
-            axis.text(column, row, f"{values[row, column]:.2f}"[1:] if values[row, column] < 0.995 else "1",
-                      ha="center", va="center", fontsize=6, color=shade)  # fmt: skip
-    figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the ground-truth class")
+            per_cent = f"{100 * values[row, column]:.0f}"
+            axis.text(column, row, per_cent, ha="center", va="center", fontsize=10, color=shade)
+    figure.colorbar(picture, ax=axes, shrink=0.4, label="share of the ground-truth class")
     plt.close(figure)
     return figure
 

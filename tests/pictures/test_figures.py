@@ -12,15 +12,19 @@ from PIL import Image
 from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, overlap_confusion
 from hands.parts import PART_COLOURS
 from hands.pictures.figures import (
+    FONT,
     GAP,
     HEADING,
     OPACITY,
+    ROW,
     TILE,
     confusion_figure,
     frame_rows,
     learning_curves,
+    legend_places,
     overlay,
     part_table,
+    shortened,
     to_uint8,
 )
 
@@ -56,7 +60,24 @@ def test_frames_stand_in_rows(with_truth: int, with_prediction: int, tiles: int,
     sheet = frame_rows(
         images, labels if with_truth else None, labels.byte() if with_prediction else None, n * ["caption"], columns
     )
-    assert sheet.size == (columns * (tiles * (TILE + GAP) + 2 * GAP), HEADING + rows * (TILE + HEADING))
+    width = columns * (tiles * (TILE + GAP) + 2 * GAP)
+    legend = legend_places(width)[-1][1] + ROW
+    assert sheet.size == (width, HEADING + rows * (TILE + HEADING) + GAP + legend)
+
+
+def test_every_sheet_says_which_colour_is_which_part():
+    sheet = np.asarray(frame_rows(torch.zeros(1, 3, 32, 32), None, None, ["caption"], 1))
+    top = HEADING + TILE + HEADING + GAP
+    for part, (x, y) in enumerate(legend_places(sheet.shape[1]), 1):
+        assert (sheet[top + y + 8, x + 6] == PART_COLOURS[part]).all()
+
+
+def test_captions_do_not_run_into_each_other():
+    caption = "val/Capture0/ROM04_RT_Occlusion/cam400002/image29590"
+    short = shortened(caption, 200)
+    assert FONT.getlength(short) <= 200 < FONT.getlength(caption)
+    assert short.startswith("val/Capture0") and short.endswith("29590") and "…" in short
+    assert shortened(caption, 1000) == caption
 
 
 def test_each_tile_shows_its_own_hand():
@@ -78,7 +99,7 @@ def test_learning_curves_draw_what_is_there():
     figure = learning_curves(history)
     assert [axis.get_title() for axis in figure.axes] == ["losses", "mean IoU", "shares"]
     lines = {line.get_label(): line.get_xdata().tolist() for axis in figure.axes for line in axis.lines}
-    assert lines["train/loss_ce"] == [1, 2] and lines["val/miou"] == [2]
+    assert lines["train/loss_ce"] == [1, 2] and lines["val/miou 0.100"] == [2]
     assert "train/images_per_s" not in lines
     assert drawn(figure).std() > 0
 
@@ -100,7 +121,7 @@ def test_confusion_is_drawn_as_shares_of_the_truth():
     figure = confusion_figure(confusion)
     shown = figure.axes[0].images[0].get_array()
     assert shown[3, 3] == 0.75 and shown[3, 4] == 0.25 and shown.sum() == 1
-    assert sorted(text.get_text() for text in figure.axes[0].texts) == [".25", ".75"]
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["25", "75"]
     assert drawn(figure).std() > 0
 
 

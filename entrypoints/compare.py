@@ -1,0 +1,34 @@
+"""Comparison of models.
+
+Consumes: models (`models`: URIs, runs, or all finished runs of an experiment), a packed set (`packed_dir`), a labelled subset.
+Produces: comparison.html in `out_dir` and in the run, one page that opens without a network; a table; the scores as metrics.
+"""
+
+from types import SimpleNamespace
+
+from entrypoints.launch.parameters import entry_point
+from hands.steps.parameters import ONE_DEVICE
+
+
+@entry_point("models", "packed_dir", "split", "out_dir", "seed", "eval_batch_size", *ONE_DEVICE)
+def main(params: SimpleNamespace) -> None:
+    """Scores models on the same pictures and says which differences are more than chance."""
+    from hands import tracking
+    from hands.packed.packed_set import PackedSet
+    from hands.processes.folders import whole_folder
+    from hands.steps.comparison import compare
+    from hands.steps.configs import one_device
+    from hands.tracking.candidates import find_candidates
+    from hands.training.devices import create_fabric
+
+    packed = PackedSet.open(params.packed_dir)
+    fabric = create_fabric(one_device(params))
+    with tracking.run("compare", vars(params)), whole_folder(params.out_dir) as folder:
+        candidates = find_candidates(params.models)
+        tracking.log_dataset(packed, "comparison")
+        compare(candidates, packed, params, fabric, folder)
+        tracking.log_output_folder("comparison", params.out_dir, None)
+
+
+if __name__ == "__main__":
+    main()

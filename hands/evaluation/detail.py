@@ -1,0 +1,77 @@
+"""All that a comparison needs of a model on a split, in one pass: scores, each picture's, how far its confidence goes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from hands.evaluation.coverage import require_labels
+from hands.evaluation.inference import Autocast
+from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
+from hands.networks.logits import hand_rows, labels_of
+from hands.packed.augment import centre
+from hands.packed.batches import RecordReader
+from hands.parts import IGNORED
+
+BINS = 10  # of confidence, from 0 to 1
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What one model scored on one split.
+
+    Attributes:
+        scores: of the split.
+        mious: (N, 2) mean IoU of each picture and hand, NaN where nothing is judged.
+        reliability: (BINS, 3) of the known pixels that prediction or truth call a part, by the probability of what was predicted:
+            how many, the sum of their probabilities, and how many are right.
+    """
+
+    scores: Scores
+    mious: np.ndarray
+    reliability: np.ndarray
+
+
+def score_in_detail(network: nn.Module, reader: RecordReader, batch_size: int, autocast: Autocast) -> Detail:
+    """Scores a labelled subset in this process.
+
+    Raises:
+        InvalidInput: the subset has no labels.
+    """
+    require_labels(reader.subset)
+    network.eval()
+    size = reader.subset.size
+    metric = HandsIoU(size).to(reader.device)
+    hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
+    mious, reliability = [], torch.zeros(BINS, 3, dtype=torch.float64)
+    indices = np.arange(len(reader.subset))
+    for start in tqdm(range(0, len(indices), batch_size), unit="batch"):
+        batch = indices[start : start + batch_size]
+        with torch.inference_mode():
+            images, labels = centre(reader.read(batch), size)
+            with autocast():
+                logits = network(images)
+            predicted = labels_of(logits)
+            confusions = confusion_matrices(predicted, labels)
+            metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
+            mious.append(image_hand_miou(confusions, size).cpu().numpy())
+            reliability += reliability_counts(logits, predicted, labels).cpu()
+    return Detail(metric.scores(), np.concatenate(mious), reliability.numpy())
+
+
+def reliability_counts(logits: torch.Tensor, predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """(BINS, 3) float64, as Detail has it: logits (N, 34, S, S), predicted and true labels (N, 2, S, S)."""
+    confidence = hand_rows(logits).float().softmax(dim=4).amax(dim=4).permute(0, 3, 1, 2)  # (N, 2, S, S)
+    judged = ((predicted > 0) | (labels > 0)) & (labels != IGNORED)
+    confidence, right = confidence[judged].double(), (predicted == labels)[judged].double()
+    place = (confidence * BINS).long().clamp(max=BINS - 1)
+    columns = (torch.ones_like(confidence), confidence, right)
+    return torch.stack([torch.bincount(place, column, minlength=BINS) for column in columns], dim=1)
+
+
+def calibration_error(reliability: np.ndarray) -> float:
+    """Expected calibration error, 0 to 1: the mean distance of confidence and share right, bins weighed by their pixels."""
+    pixels, confidence, right = reliability.T
+    return float(np.abs(confidence - right).sum() / pixels.sum()) if pixels.sum() else float("nan")
