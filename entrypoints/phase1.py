@@ -28,9 +28,9 @@ def main(params: SimpleNamespace) -> None:
     config = phase1_config(params)
     with session("phase1", params, ("g1", "discriminator")) as step:
         size = step.packed.manifest.size
-        data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
         g1 = start_network(params.g1, params.g1_model, params.encoder_weights, size, params.seed)
         check_trains(g1, size, step.share(params.train_split, params.batch_size))
+        data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
         d = Discriminator()
         weights = torch.from_numpy(ce_class_weights(params, step.packed))
         best = fit_phase1(step.fabric, config, data, g1, d, weights, step.recorder, step.checkpoint)

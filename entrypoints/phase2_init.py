@@ -26,10 +26,10 @@ def main(params: SimpleNamespace) -> None:
     config = phase2_init_config(params)
     with session("phase2_init", params, ("g2",)) as step:
         size = step.packed.manifest.size
-        data = Phase2InitData(step.reader(params.unpaired_split), step.val)
         g1 = fetched_network(params.g1_model, size)
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
         check_trains(g2, size, kept(step.share(params.unpaired_split, 2 * params.batch_size), params.drop_fraction))
+        data = Phase2InitData(step.reader(params.unpaired_split), step.val)
         loss = segmentation_loss(params, step.packed)
         best = fit_phase2_init(step.fabric, config, data, g1, g2, loss, step.recorder, step.checkpoint)
         step.recorder.finish({"g2": g2}, size, best)

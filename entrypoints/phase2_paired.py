@@ -28,11 +28,11 @@ def main(params: SimpleNamespace) -> None:
     names = ("g2", "discriminator") if params.update_discriminator else ("g2",)
     with session("phase2_paired", params, names) as step:
         size = step.packed.manifest.size
-        masks = step.mask_reader(params.unpaired) if params.update_discriminator else None
-        data = Phase2PairedData(step.reader(params.train_split), masks, step.val)
         d = load_discriminator(fetch_network(params.d_model))
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
         check_trains(g2, size, step.share(params.train_split, params.batch_size))
+        masks = step.mask_reader(params.unpaired) if params.update_discriminator else None
+        data = Phase2PairedData(step.reader(params.train_split), masks, step.val)
         loss = segmentation_loss(params, step.packed)
         best = fit_phase2_paired(step.fabric, config, data, g2, d, loss, step.recorder, step.checkpoint)
         step.recorder.finish({name: {"g2": g2, "discriminator": d}[name] for name in names}, size, best)

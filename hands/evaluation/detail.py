@@ -25,8 +25,8 @@ class Detail:
     Attributes:
         scores: of the split.
         mious: (N, 2) mean IoU of each picture and hand, NaN where nothing is judged.
-        reliability: (BINS, 3) of the known pixels that prediction or truth call a part, by the probability of what was predicted:
-            how many, the sum of their probabilities, and how many are right.
+        reliability: (BINS, 3) of the known pixels that prediction or truth call a part, by the probability of what was
+            predicted: how many, the sum of their probabilities, and how many are right.
     """
 
     scores: Scores
