@@ -157,7 +157,7 @@ def _artifacts_of(uri: str) -> Path:
 
 
 def _downloaded(model_id: str, location: str) -> Path:
-    """A model's network, from the cache of downloads, which holds the MOST that were used last: a logged model never changes."""
+    """A model's network (which never changes) from the cache of downloads, which holds the MOST that were used last."""
     kept = cache_folder(DOWNLOADS) / model_id
     if kept.is_dir():
         os.utime(kept)
