@@ -2,28 +2,29 @@
 
 import hashlib
 import os
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import lmdb
 from tqdm import tqdm
 
 from hands.errors import InvalidInput
 from hands.files.cache import cache_folder
 from hands.files.lmdb_files import environment
+from hands.files.lmdb_pages import leaf_pages
 from hands.raw.names import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.raw.pictures import IMAGES, LABELS
 
-SAMPLE = 256  # records of a store that are read whole
+SAMPLE, BLOCK = 256, 1 << 16  # places of a store that are read whatever lies there, and bytes at each
 WORTH_REMEMBERING = 64 << 20  # bytes; smaller files are read faster than one can look
 
 
 def content_digest(folder: str | Path) -> str:
-    """32 hex characters that change with every list, with each picture's or mask's key and number of bytes, with the bytes of
-    a sample of them, and with each LMDB transaction that wrote.
+    """32 hex characters that change with every byte of the lists and of small records (below about 2,000 bytes, as most masks
+    are), with each key, and, of larger records, with their lengths, with a sample, and with each transaction that wrote.
 
-    So that a record written over is noticed; one of a store that was made anew only where it has another length (it nearly
+    So that a picture written over is noticed; one of a store that was made anew only where it has another length (it nearly
     always has, being compressed) or is in the sample. Digests of large files are remembered by the files' times.
 
     Raises:
@@ -50,19 +51,17 @@ def _of_file(file: Path) -> str:
 
 def _of_store(file: Path) -> str:
     handle = environment(file.parent)
-    count = handle.stat()["entries"]
-    whole = hashlib.sha256(f"{count} {handle.info()['last_txnid']}".encode())
-    between = max(1, count // SAMPLE)
+    pages = handle.stat()
+    whole = hashlib.sha256(f"{pages} {handle.info()['last_txnid']}".encode())
     try:
-        with handle.begin(buffers=True) as transaction:
-            records = tqdm(transaction.cursor(), f"look at {file.parent.name}", count, unit="record", delay=5, leave=False)
-            for position, (key, value) in enumerate(records):
-                whole.update(key)
-                whole.update(b" %d\n" % len(value))
-                if position % between == 0:
-                    whole.update(value)
-    except lmdb.Error as error:
-        raise InvalidInput(f"{file.parent} is damaged ({error}); copy or make it again.") from error
+        for page in tqdm(leaf_pages(file), f"look at {file.parent.name}", pages["leaf_pages"], leave=False, delay=5):
+            whole.update(page)
+        with file.open("rb") as content:
+            for place in range(0, file.stat().st_size, max(BLOCK, file.stat().st_size // SAMPLE)):
+                content.seek(place)
+                whole.update(content.read(BLOCK))
+    except (ValueError, struct.error) as error:
+        raise InvalidInput(f"{file} is damaged ({error}); copy or make it again.") from error
     return whole.hexdigest()
 
 

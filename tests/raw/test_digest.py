@@ -16,21 +16,22 @@ from hands.raw.pictures import IMAGES, LABELS
 
 def write_store(folder: Path, records: dict[bytes, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with lmdb.open(str(folder), map_size=1 << 24, lock=False) as handle, handle.begin(write=True) as transaction:
+    with lmdb.open(str(folder), map_size=1 << 25, lock=False) as handle, handle.begin(write=True) as transaction:
         for key, value in records.items():
             transaction.put(key, value)
 
 
-RECORDS = {f"picture{number:05d}".encode(): bytes([number % 256]) * 100 for number in range(4 * SAMPLE)}
+LENGTH = 3000  # bytes of a picture: LMDB keeps it apart from the keys
+RECORDS = {f"picture{number:05d}".encode(): bytes([number % 256]) * LENGTH for number in range(4 * SAMPLE)}
 
 
-def write_set(folder: Path, records: dict[bytes, bytes] = RECORDS) -> Path:
+def write_set(folder: Path, records: dict[bytes, bytes] = RECORDS, right: bytes = b"right") -> Path:
     """A data set as far as its digest goes: lists that nobody reads, and two stores."""
     folder.mkdir()
     for name in (LIST_COMPLETE, *LISTS.values(), MASK_IDS["train"], MASK_IDS["val"], UNPAIRED_IDS):
         (folder / name).write_bytes(name.encode())
     write_store(folder / IMAGES, records)
-    write_store(folder / LABELS, {b"1__l": b"left", b"1__r": b"right"})
+    write_store(folder / LABELS, {b"1__l": b"left", b"1__r": right})
     return folder
 
 
@@ -63,7 +64,7 @@ def test_every_list_matters(made, name):
     assert content_digest(made) != before
 
 
-@pytest.mark.parametrize("value", [b"x" * 100, RECORDS[b"picture00002"]], ids=["of the same length", "the very same"])
+@pytest.mark.parametrize("value", [b"x" * LENGTH, RECORDS[b"picture00002"]], ids=["of the same length", "the very same"])
 def test_a_record_that_is_written_over_matters(made, tmp_path, value):
     """Not one of the sample: the transaction tells."""
     before = content_digest(made)
@@ -73,12 +74,16 @@ def test_a_record_that_is_written_over_matters(made, tmp_path, value):
 
 
 @pytest.mark.parametrize("changed", [
-    {b"picture00002": b"x" * 101},
-    {b"picture00004": b"x" * 100},  # the sample takes every fourth
+    {b"picture00002": b"x" * (LENGTH + 1)},
+    {b"picture00004": b"x" * LENGTH},  # the sample takes every fourth
     {b"picture99999": b""},
 ], ids=["another length", "in the sample", "one more"])  # fmt: skip
 def test_a_store_made_anew_with_other_records_matters(made, tmp_path, changed):
     assert content_digest(write_set(tmp_path / "anew", RECORDS | changed)) != content_digest(made)
+
+
+def test_every_byte_of_a_mask_matters(made, tmp_path):
+    assert content_digest(write_set(tmp_path / "anew", right=b"rigHt")) != content_digest(made)
 
 
 def test_large_files_are_looked_at_once(made, tmp_path, monkeypatch):
