@@ -81,7 +81,10 @@ def load_space(name: str) -> Space:
 
 
 def suggest(trial: optuna.Trial, axes: dict[str, BaseDistribution]) -> Point:
-    """The trial's point: what the sampler proposes, or what a queued trial was given."""
+    """The trial's point: what the sampler proposes, or what a queued trial was given.
+
+    Optuna's own study.ask(fixed_distributions=axes) is for trials without heartbeats.
+    """
     return {name: _suggest(trial, name, axis) for name, axis in axes.items()}
 
 
