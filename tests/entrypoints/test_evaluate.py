@@ -119,7 +119,7 @@ def test_other_labelled_splits(store, logged, tiny_packed, split):
 def test_splits_that_cannot_be_scored_are_refused(store, logged, tiny_packed, split):
     result = invoke("evaluate", model=logged.g2_uri, packed_dir=tiny_packed.folder, split=split)
     assert result.exit_code == 1
-    assert f"'{split}' of {tiny_packed.folder}" in result.output and "choose a split with labelled" in result.output
+    assert f"'{split}' cannot be scored: it has no pictures with labels; choose another split" in result.output
 
 
 def test_a_discriminator_cannot_be_scored(store, logged, tiny_packed):
