@@ -2,6 +2,8 @@
 
 from optuna.exceptions import StorageInternalError
 
+from hands.errors import masked
+
 MAX_CHARACTERS = 500
 
 
@@ -28,6 +30,6 @@ def origin(error: BaseException) -> BaseException:
 
 
 def cause(error: BaseException) -> str:
-    """An error's type and first line."""
+    """An error's type and first line, without passwords."""
     told = origin(error)
-    return ": ".join([type(told).__name__, *str(told).strip().splitlines()[:1]])[:MAX_CHARACTERS]
+    return masked(": ".join([type(told).__name__, *str(told).strip().splitlines()[:1]]))[:MAX_CHARACTERS]

@@ -22,7 +22,7 @@ from hands.packed.packed_set import PackedSet
 from hands.prediction.photographs import read_boxes
 from hands.training.resume import FILE, TrainingCheckpoint
 from tests.bounded import RETURNED, bounded
-from tests.raw.test_bombs import DEEP, WIDE, shared
+from tests.raw.nested import DEEP, WIDE, shared
 
 LONG = "x" * 900_000
 NESTED = 900 * "[" + 900 * "]"  # as deep as JSON's reader goes; what shows it would go deeper
@@ -104,7 +104,7 @@ def test_boxes(tmp_path: Path, content: str):
 
 def test_boxes_of_two_bytes_each(tmp_path: Path):
     (tmp_path / "boxes.csv").write_text("a\n" * (7 << 20))
-    assert "has 0 numbers; expected four numbers" in bounded(lambda: read_boxes(tmp_path / "boxes.csv"), mib=900)
+    assert "is not `file,x,y,w,h`; correct it" in bounded(lambda: read_boxes(tmp_path / "boxes.csv"), mib=900)
 
 
 # Weights

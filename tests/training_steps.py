@@ -88,7 +88,7 @@ class TrainingStep:
         params = parsed(self.entry_point, dict.fromkeys(self.logged, "of Start") | self.own | given)
         fabric = fabric or one_process()
         val = RecordReader(packed.subset(params.val_split), params.data_residency, fabric.device)
-        return self.fit(params, Session(fabric, packed, params.data_residency, val, recorder, checkpoint), start)
+        return self.fit(params, Session(fabric, packed, params.data_residency, lambda: val, recorder, checkpoint), start)
 
     def trained(self, start: Start) -> dict[str, nn.Module]:
         """Of the networks that it has started from, those that it trains."""

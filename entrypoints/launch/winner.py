@@ -1,5 +1,6 @@
 """params_from: a pipeline trains as the best trial of a sweep did."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import mlflow
 from entrypoints.launch.commands import declared
 from entrypoints.launch.parameters import TYPES
 from hands.errors import InvalidInput
+from hands.packed.manifest import read_manifest
 
 if TYPE_CHECKING:
     from sweeps.winner import Winner
@@ -26,6 +28,8 @@ def with_winner(params: SimpleNamespace) -> "tuple[SimpleNamespace, Winner | Non
 
     winner = read_winner(params.params_from)
     own = vars(params)
+    if params.packed_dir:
+        own = own | {"size": read_manifest(Path(params.packed_dir)).size}  # what is trained on says its size itself
     for name, found in ((NETWORK, winner.params[NETWORK]), ("size", winner.size)):
         if found != own[name]:
             raise InvalidInput(

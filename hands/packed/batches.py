@@ -30,17 +30,22 @@ class Shard:
     world_size: int
 
 
+def require_records(subset: PackedSubset) -> None:
+    """Refuses a subset without records."""
+    if len(subset) == 0:
+        raise InvalidInput(
+            f"the packed set has no records in '{subset.name}'; expected at least one. "
+            f"Pack a dataset that has them, or choose another split."
+        )
+
+
 class RecordReader:
     """Records of a subset by index, on the training device; resident there when residency is "device"."""
 
     def __init__(self, subset: PackedSubset, residency: str, device: torch.device):
         if residency not in ("disk", "device"):
             raise InvalidInput(f"data_residency is '{residency}'; expected disk or device.")
-        if len(subset) == 0:
-            raise InvalidInput(
-                f"the packed set has no records in '{subset.name}'; expected at least one. "
-                f"Pack a dataset that has them, or choose another split."
-            )
+        require_records(subset)
         self.subset = subset
         self.device = device
         self.resident = None

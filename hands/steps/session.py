@@ -17,7 +17,7 @@ from PIL import Image
 from hands import tracking
 from hands.evaluation.coverage import coverage, require_judged, require_parts
 from hands.evaluation.inference import predict_subset
-from hands.packed.batches import RecordReader, whole_batch
+from hands.packed.batches import RecordReader, require_records, whole_batch
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import frame_rows
 from hands.processes.parents import end_with_parent
@@ -75,6 +75,8 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
     require_judged(val_subset)
     if "train_split" in vars(params):
         require_parts(packed.subset(params.train_split))
+    for name in unpaired_subsets(params):
+        require_records(packed.subset(name))
     fabric = create_fabric(device_config(params))
     if fabric.local_rank:
         end_with_parent(0)
@@ -127,6 +129,14 @@ def ended_with(recorder: StepRecorder, checkpoint: TrainingCheckpoint) -> Iterat
         recorder.abandon()
         checkpoint.remove_if_untrained()
         raise
+
+
+def unpaired_subsets(params: SimpleNamespace) -> list[str]:
+    """Subsets without pairs that the step learns from: pictures in weights initialization, masks where D learns."""
+    if "unpaired_split" in vars(params):
+        return [params.unpaired_split]
+    masks = params.unpaired in ("masks", "both") and getattr(params, "update_discriminator", True)
+    return ["unpaired_masks"] if masks else []
 
 
 def given_models(params: SimpleNamespace) -> list[str]:

@@ -19,8 +19,8 @@ from hands.tracking.registry import Score, register
 from hands.tracking.steps import find_finished
 from hands.training.devices import DeviceConfig, create_fabric, resolved_devices
 from tests.packed.blobs import COUNTS, SIZE, write_blobs
-from tests.packed.test_prepare import small_set
 from tests.project import arguments, invoke, newest_run
+from tests.raw.independent_layout import small_set
 
 
 def pipeline_params(**overrides: object) -> SimpleNamespace:

@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 
 from entrypoints.launch.server import check_server
 from hands.errors import InvalidInput
-from tests.entrypoints.test_server_away import Server
 from tests.project import EXPERIMENT, ROOT, arguments, command, environment
+from tests.servers import TrackingServer as Server
 
 USER, PASSWORD, TOKEN = "ann", "s3 cret", "t0ken"
 LET_IN = {"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(), f"Bearer {TOKEN}"}

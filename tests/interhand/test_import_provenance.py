@@ -9,7 +9,7 @@ from hands.interhand.labels import LabelSource
 from hands.interhand.splits import Shares
 from hands.raw.provenance import INTERHAND, MANO, SYNTHETIC, UNKNOWN, Source, read_sources, write_sources
 from tests.interhand.made_release import make_release, write_mano
-from tests.interhand.test_import import configuration
+from tests.interhand.whole_imports import configuration
 from tests.raw.independent_layout import small_set
 
 PAIRS = Shares(by="subject", val=0, test=0, paired=1, unpaired_masks=0)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +15,12 @@ from hands.interhand.labels import LabelSource, NoLabels, in_view, project, rend
 from hands.interhand.release import JOINT_ROWS, Release, ReleaseCamera
 from hands.synthetic.render import embree_scene, trace
 from tests.interhand.made_release import ReleaseFiles, make_release
-from tests.real_frames import REAL_FRAMES, needs_real_frames
+from tests.real_frames import needs_real_frames, real_release
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> Release:
     return Release(real_release(tmp_path_factory.mktemp("real")), "test")
-
-
-def real_release(folder: Path) -> Path:
-    """The four real frames in the release's own folders."""
-    (folder / "annotations" / "test").mkdir(parents=True)
-    for kind in ("data", "camera", "joint_3d"):
-        shutil.copy(REAL_FRAMES / f"test_interhand2.6m_{kind}.json",
-                    folder / "annotations" / "test" / f"InterHand2.6M_test_{kind}.json")  # fmt: skip
-    (folder / "images").mkdir()
-    (folder / "images" / "test").symlink_to(REAL_FRAMES)
-    return folder
 
 
 def hands_of(release: Release, frames: Frames):

@@ -12,7 +12,7 @@ from hands.interhand.labels import LabelSource, render
 from hands.interhand.release import JOINT_ROWS, Release
 from hands.packed.skin import red_above_blue
 from hands.parts import HANDS
-from tests.interhand.test_release import needs_real_frames, real_release
+from tests.real_frames import needs_real_frames, real_release
 
 
 @needs_real_frames

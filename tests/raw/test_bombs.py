@@ -13,17 +13,11 @@ from hands.raw.layout import LISTS, MASK_IDS, UNPAIRED_IDS, RawDataset
 from hands.raw.pt_lists import read_dict, read_list
 from tests.bounded import RETURNED, bounded
 from tests.raw.independent_layout import an_entry, small_set
+from tests.raw.nested import DEEP, WIDE, shared
 
 ENTRY = an_entry("val/a", [0, 0, 9, 9])
 HEAD = b"\x80\x02"
 
-
-def shared(levels: int = 60) -> list:
-    """2 to the power of `levels` lists, for whoever looks at each."""
-    nested: list = []
-    for _ in range(levels):
-        nested = [nested, nested]
-    return nested
 
 
 def archive(tmp_path: Path, content: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
@@ -69,10 +63,6 @@ def test_lists_within_lists_in_place_of_each_list(tmp_path: Path, name: str):
         assert mask_id is None or "has an id that is no text or number" in str(mask_id)
 
     assert bounded(read) == RETURNED
-
-
-DEEP = b")" + 1_000_000 * b"\x85"  # a tuple in a tuple in a tuple ...
-WIDE = b")" + b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(60))  # 2 to the power of 60
 
 
 @pytest.mark.parametrize("key", [DEEP, WIDE], ids=["deep", "wide"])

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from hands.errors import InvalidInput
-from hands.raw.layout import RawDataset
-from tests.raw.independent_layout import PREFIX, an_entry, small_set
-
-
-def one_entry(tmp_path: Path, entry: dict):
-    raw = small_set({"val": 1})
-    raw.lists["datalist_val_mp.pt"] = [entry]
-    return RawDataset(raw.write(tmp_path / "raw"), "bgr").entries("val")[0]
+from tests.raw.independent_layout import PREFIX, an_entry
+from tests.raw.single_lists import one_entry
 
 
 def test_extra_keys_numbers_as_text_and_numpy_scalars_are_read(tmp_path: Path):

@@ -12,7 +12,7 @@ from hands.errors import InvalidInput
 from hands.raw.layout import RawDataset
 from tests.hostile_input import Attack
 from tests.raw.independent_layout import an_entry, small_set
-from tests.raw.test_entries import one_entry
+from tests.raw.single_lists import one_entry
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -25,9 +25,9 @@ from sweeps.errors import GivenUp
 from sweeps.reconciliation import end_left_runs
 from sweeps.study import RUN_ID
 from sweeps.trial import Objective
-from tests.entrypoints.test_server_away import Server
 from tests.packed.blobs import SIZE
 from tests.project import EXPERIMENT, command, environment, track_to, wait_until
+from tests.servers import TrackingServer as Server
 from tests.sweeps.sweeping import children, prepare, sweep_arguments, sweep_params, take
 
 COMPLETE, FAIL, RUNNING, WAITING = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING

@@ -185,7 +185,7 @@ def test_best_parameters_rerun_alone_give_the_same_score(params, sweep_run, stor
     study, objective = prepare(given)
     take(study, objective)
     trial = study.trials[-1]
-    weights = objective.space.weights(trial.params)
+    weights = {"class_weights": given.class_weights} | objective.space.weights(trial.params)
     shared = {
         name: getattr(given, name)
         for name in ("packed_dir", "batch_size", "lr_schedule", "ema_decay", "seed", "precision", "accelerator",

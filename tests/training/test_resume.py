@@ -167,14 +167,6 @@ def test_only_a_checkpoint_of_nothing_goes_with_a_failed_run(tmp_path):
     assert resumed.load()["step"] == 1
 
 
-def test_two_processes_cannot_train_one_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("hands.training.resume.CLAIM_S", 0)
-    holder = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
-    holder.claim()
-    with pytest.raises(InvalidInput, match="another process"):
-        TrainingCheckpoint(tmp_path / "run", NEVER, "same").claim()
-
-
 def test_a_checkpoint_that_would_run_something_is_refused_and_runs_nothing(tmp_path):
     checkpoint = TrainingCheckpoint(tmp_path / "run", NEVER, "same")
     checkpoint.save({"step": 1})
