@@ -47,7 +47,9 @@ def kill_and_count(process: subprocess.Popen, seconds: float) -> None:
     wait_until(lambda: not living(process.pid), explain=lambda: str(living(process.pid)), seconds=seconds)
 
 
-@pytest.mark.parametrize("after_s", [0, 4], ids=["as they start", "while they work"])
+@pytest.mark.parametrize(
+    "after_s", [pytest.param(0, marks=pytest.mark.slow), 4], ids=["as they start", "while they work"]
+)
 @pytest.mark.parametrize(
     ("words", "processes"),
     [
@@ -85,6 +87,7 @@ def test_main_with_a_step_that_trains(uri: str, tmp_path: Path):
     assert (tmp_path / "checkpoints" / step.info.run_id / "last.pt").exists()
 
 
+@pytest.mark.slow
 def test_main_with_a_step_that_has_workers(uri: str, tmp_path: Path):
     """main, its fork server and tracker of resources, the step, two workers."""
     log = tmp_path / "log"
@@ -93,6 +96,7 @@ def test_main_with_a_step_that_has_workers(uri: str, tmp_path: Path):
         kill_and_count(process, seconds=60)
 
 
+@pytest.mark.slow
 def test_a_sweep_in_the_middle_of_trials(tiny_packed, logged, session_store: str, tmp_path: Path):
     log, storage = tmp_path / "log", f"sqlite:///{tmp_path}/optuna.db"
     words = command("sweep", *sweep_arguments(tiny_packed, logged, storage, init_epochs=0, paired_epochs=ENDLESS))

@@ -175,11 +175,11 @@ def test_no_two_rounds_of_any_two_seeds_have_one_seed(monkeypatch):
     """By adding, round 2 of seed 5 was round 1 of seed 6."""
     rounds = [
         params["seed"]
-        for seed in range(20)
+        for seed in (4, 5, 6)
         for _, name, params in recorded_steps(monkeypatch, seed=str(seed))
         if name.startswith("round")
     ]
-    assert len(set(rounds)) == len(rounds) == 80
+    assert len(set(rounds)) == len(rounds) == 12
 
 
 def test_steps_start_from_the_encoder_weights_that_were_had(monkeypatch):

@@ -80,6 +80,7 @@ def test_epochs_wait_for_the_server(server: Server, tiny_packed: PackedSet, tmp_
     assert_complete(client, newest_run(client).info.run_id)
 
 
+@pytest.mark.slow
 def test_a_step_that_ends_without_the_server_is_finished_by_a_resume(
     server: Server, tiny_packed: PackedSet, tmp_path: Path, monkeypatch
 ):

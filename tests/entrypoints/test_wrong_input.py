@@ -174,6 +174,7 @@ def test_mlflow_run_of_a_model_that_does_not_exist(store, session_store, tiny_pa
     assert run.info.status == "FAILED" and "models:/nothing@champion" in run.data.tags[FAILURE_TAG]
 
 
+@pytest.mark.slow
 def test_mlflow_run_into_a_folder_with_a_space(store, session_store, tmp_path):
     out_dir = tmp_path / "my 'own' data"
     counts = {"n_paired": 2, "n_unpaired_images": 0, "n_unpaired_masks": 0, "n_val": 1, "n_test": 0}

@@ -92,6 +92,7 @@ def test_storage_that_goes_away_and_comes_back_loses_no_trial(postgres, params, 
     assert trials[1].state == FAIL and repeated.state == COMPLETE and repeated.params == trials[1].params
 
 
+@pytest.mark.slow
 def test_storage_that_restarts_between_two_reports_is_not_noticed(postgres, params, sweep_run, monkeypatch):
     def event(number: int) -> None:
         if number == 1:
