@@ -227,3 +227,33 @@ def test_shared_values_are_resolved():
     assert declared("phase1")["batch_size"] == declared("full")["batch_size"] == {"type": "int", "default": 16}
     assert all("<<" not in declared(entry_point) for entry_point in ENTRY_POINTS)
     assert declared("phase2_paired")["lr"]["default"] == 1.5e-4  # its own, over the shared one
+
+
+def resolved(node: yaml.MappingNode, clashes: list[str]) -> dict[str, object]:
+    """Keys and values of a mapping with what is merged into it; clashes: what two merged mappings say otherwise."""
+    own, merged = {}, {}
+    for key, value in node.value:
+        if key.tag != "tag:yaml.org,2002:merge":
+            own[key.value] = yaml.serialize(value, Dumper=yaml.SafeDumper)
+            continue
+        for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            for name, said in resolved(other, clashes).items():
+                if merged.setdefault(name, said) != said:
+                    clashes.append(name)
+    return merged | own
+
+
+def mappings(node: yaml.Node):
+    if isinstance(node, yaml.MappingNode):
+        yield node
+    for child in node.value if isinstance(node, yaml.CollectionNode) else []:
+        for part in child if isinstance(child, tuple) else (child,):
+            yield from mappings(part)
+
+
+def test_no_two_merged_maps_differ_in_a_key():
+    """PyYAML 6.0.3 lets the first one win, 6.0.4 the last: `mlflow run` and the environment read other defaults."""
+    clashes = []
+    for mapping in mappings(yaml.compose((ROOT / "MLproject").read_text(), Loader=yaml.SafeLoader)):
+        resolved(mapping, clashes)
+    assert clashes == []
