@@ -13,7 +13,6 @@ from hands.evaluation.coverage import coverage, require_judged, require_parts, u
 from hands.method.class_weights import class_weights
 from hands.method.losses import SegmentationLoss
 from hands.networks.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
-from hands.packed.manifest import read_manifest
 from hands.packed.packed_set import PackedSet
 from hands.parts import NUM_CLASSES
 from hands.steps.configs import class_weight_config, one_device, phase2_init_config, phase2_paired_config
@@ -46,7 +45,8 @@ def find_setting(params: SimpleNamespace) -> Setting:
     space = load_space(params.space)
     check_splits(params, space.metric)
     g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
-    manifest = read_manifest(Path(params.packed_dir))
+    packed = PackedSet.open(params.packed_dir)
+    manifest = packed.manifest
     if params.init_epochs and params.unpaired not in ("images", "both"):
         raise InvalidInput(
             f"init_epochs is {params.init_epochs} and unpaired is {params.unpaired}: weights initialization learns from "
@@ -54,7 +54,6 @@ def find_setting(params: SimpleNamespace) -> Setting:
         )
     size = load_network(g1)[1]
     load_discriminator(d)
-    packed = PackedSet.open(params.packed_dir)
     unpaired = len(packed.subset(params.unpaired_split)) if params.init_epochs else 0
     check_network(params.g2, manifest.size, smallest_batch(params, len(packed.subset(params.train_split)), unpaired, 1))
     for point in space.first_trials:
