@@ -85,6 +85,7 @@ def test_stores(elsewhere, uri, expected):
 
 
 def test_without_a_launcher_paths_start_here(monkeypatch, tmp_path):
+    monkeypatch.setattr(places, "_start", None)  # the tests themselves may have one
     monkeypatch.chdir(tmp_path)
     assert read("out_dir", "x") == f"{tmp_path}/x"
     assert places.said() == ""
