@@ -25,6 +25,7 @@ def main(params: SimpleNamespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lines, setting = chosen_lines(params.lines), bench_setting(params, folder)
         with tracking.run("bench", vars(params)):
+            tracking.name_run(f"bench {params.networks} {params.size} px")
             run_lines(lines, setting, params.compiled, params.published, Host(call, parsed))
 
 

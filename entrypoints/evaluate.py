@@ -28,7 +28,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.steps.configs import one_device
     from hands.steps.known import known
     from hands.steps.start import fetched_network
-    from hands.tracking.models import model_id_of
+    from hands.tracking.models import model_id_of, short_name, use_model
     from hands.tracking.steps import log_step_key, note_code
     from hands.training.devices import create_fabric, prepared_network
 
@@ -38,8 +38,10 @@ def main(params: SimpleNamespace) -> None:
     fabric = create_fabric(one_device(params))
     with tracking.run("evaluate", vars(params)):
         note_code("evaluate")
+        tracking.name_run(f"evaluate {params.split} of {short_name(params.model)}")
         dataset = tracking.log_dataset(packed, "evaluation")
         tracking.log_coverage(params.split, coverage(subset))
+        use_model(params.model)
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
         network = FlipAveraged(network) if params.flip else network
         reader = RecordReader(subset, params.data_residency, fabric.device)

@@ -54,6 +54,7 @@ def main(params: SimpleNamespace) -> None:
         workers=params.workers or allowed_processors(),
     )
     with tracking.run("import_interhand", vars(params)):
+        tracking.name_run(f"import {params.release_split} by {params.labels}")
         report = run_import(config, params.out_dir)
         mlflow.log_dict(report, "report.json")
         mlflow.log_metrics({f"pictures/{role}": count for role, count in report["pictures"].items()})

@@ -16,6 +16,8 @@ N_PREVIEWS = 12
 @entry_point("model", "packed_dir", "split", "images", "boxes", "out_dir", "eval_batch_size", "flip", *ONE_DEVICE)
 def main(params: SimpleNamespace) -> None:
     """Writes the amodal labels of both hands for a split or a folder of pictures."""
+    from pathlib import Path
+
     import mlflow
     import numpy as np
 
@@ -32,13 +34,14 @@ def main(params: SimpleNamespace) -> None:
     from hands.steps.configs import one_device
     from hands.steps.known import known
     from hands.steps.start import fetched_network
-    from hands.tracking.models import fetch_network
+    from hands.tracking.models import fetch_network, short_name, use_model
     from hands.tracking.steps import is_made, log_step_key, note_code
     from hands.training.devices import create_fabric, prepared_network
 
     fabric = create_fabric(one_device(params))
     with tracking.run("predict", vars(params)):
         note_code("predict")
+        use_model(params.model)
         if params.images:
             network, size = load_network(fetch_network(params.model))
             network = prepared_network(fabric, network, params.memory_format)
@@ -51,11 +54,13 @@ def main(params: SimpleNamespace) -> None:
 
             source = params.images, params.boxes, params.eval_batch_size, params.out_dir
             predicted = predict_photographs(labeller, *source, show)
+            tracking.name_run(f"predict {Path(params.images).name} ({predicted.labelled})")
             mlflow.log_artifact(f"{params.out_dir}/{TABLE}")
             tracking.log_output_folder("predictions", params.out_dir, None)
             report(predicted, params.out_dir)
         else:
             packed = PackedSet.open(params.packed_dir)
+            tracking.name_run(f"predict {params.split} ({len(packed.subset(params.split))}) with {short_name(params.model)}")
             tracking.log_dataset(packed, "prediction")
             network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
             network = FlipAveraged(network) if params.flip else network

@@ -31,6 +31,7 @@ def main(params: SimpleNamespace) -> None:
 
     with tracking.run("prepare", vars(params)):
         note_code("prepare")
+        tracking.name_run(f"prepare {params.size} px")
         raw = RawDataset(params.data_dir, params.channel_order)
         known = {"data_dir": raw.digest}  # of what is about to be read
         max_broken = params.max_broken if params.skip_broken else 0.0

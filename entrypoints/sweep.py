@@ -36,6 +36,7 @@ def main(params: SimpleNamespace) -> None:
     )
     with tracking.run("sweep", vars(params) | {"storage": shown(params.storage)}) as run:
         mlflow.set_tag(STUDY_TAG, config.name)
+        tracking.name_run(f"sweep {config.name}")
         run_sweep(params, config, run.info)
 
 

@@ -26,6 +26,7 @@ def main(params: SimpleNamespace) -> None:
     config = synthesis_config(params)
     with tracking.run("synthesize", vars(params)):
         note_code("synthesize")
+        tracking.name_run(f"synthesize level {params.level} seed {params.seed}")
         if not is_made(params.out_dir):
             with RawDatasetWriter(params.out_dir) as writer:
                 writer.write_sources((SYNTHETIC,))

@@ -48,6 +48,7 @@ PART_NAMES = (
     "middle middle",
     "ring middle",
 )
+PART_SCORES = tuple(f"iou/{name.replace(' ', '_')}" for name in PART_NAMES[1:])  # of parts 1..16, among a split's scores
 NUM_PARTS = 16
 NUM_CLASSES = 1 + NUM_PARTS  # per hand, background included
 HANDS = ("left", "right")

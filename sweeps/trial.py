@@ -60,7 +60,7 @@ class TrialRecorder:
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         with self.interruption.holds():
             epoch += self.epochs_before
-            tracking.log_metrics(metrics, epoch, self.dataset, lambda name: None)
+            tracking.log_metrics(metrics, epoch, self.dataset, None)
             if self.metric not in metrics:
                 return
             self.trial.report(metrics[self.metric], epoch)
@@ -127,7 +127,7 @@ class Objective:
             best = self.train_on_pairs(params, g2, recorders[1])
         summary = {name.replace("val/", "best/"): value for name, value in best.items() if name.startswith("val/")}
         best_epoch = params.init_epochs + int(best["best_epoch"])
-        tracking.log_metrics(summary | {"best/epoch": best_epoch}, best_epoch, dataset, lambda name: None)
+        tracking.log_metrics(summary | {"best/epoch": best_epoch}, best_epoch, dataset, None)
         if math.isnan(best[self.space.metric]):
             raise Diverged(f"{self.space.metric} is NaN in every epoch: no part could be judged.")
         return best[self.space.metric]

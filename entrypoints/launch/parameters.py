@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
 
 from entrypoints.launch import places
+from entrypoints.launch.ending import ended
 from entrypoints.launch.explanations import explained
 from entrypoints.launch.output import forgive_full_disks
 from entrypoints.launch.server import check_server
@@ -209,6 +211,8 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
     """
 
     def decorate(function: Callable[[SimpleNamespace], None]) -> click.Command:
+        own_name = Path(function.__code__.co_filename).stem
+
         @click.command(help=(function.__doc__ or "").strip().split("\n")[0])
         def command(**values):
             terminate_on_signals()
@@ -217,7 +221,8 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
                 click.echo(f"== {places.said()}")
             try:
                 check_server()
-                function(SimpleNamespace(**values))
+                with ended(values.get("recipe", own_name), values):
+                    function(SimpleNamespace(**values))
             except InvalidInput as error:
                 raise click.ClickException(str(error)) from error
             except Exception as error:

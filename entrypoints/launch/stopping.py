@@ -16,6 +16,7 @@ from entrypoints.launch.places import start_from
 from hands.processes.signals import STOP_SIGNALS
 
 STOPPED = 130  # exit code
+LAUNCHED = "HANDS_LAUNCHED_RUN"  # as hands.tracking.experiments reads it
 
 
 class Terminated(KeyboardInterrupt):
@@ -50,17 +51,25 @@ class Launcher:
         select.select([self.process], [], [])
         signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
 
-    def let_it_end(self) -> None:
-        """Leaves a process behind that marks the run KILLED once the launcher has ended it otherwise.
+    @property
+    def run_id(self) -> str:
+        """Empty where it has made none."""
+        return self.environment.get("MLFLOW_RUN_ID", "")
 
-        Returns when that process is ready.
+    def let_it_end(self, stopped: bool) -> None:
+        """Leaves a process behind that looks after the launcher's run (afterwards.py) once the launcher has ended it.
+
+        Of a run that was stopped returns when that process is ready: what kills this one may soon kill more.
         """
         _ignore_signals()  # which it inherits
-        words = [sys.executable, "-m", "entrypoints.launch.killed", self.environment["MLFLOW_RUN_ID"], str(self.process)]
-        killed = subprocess.Popen(
-            words, env=self.environment, pass_fds=[self.process], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-        )
-        killed.stdout.readline()
+        how = "stopped" if stopped else "moved"
+        words = [sys.executable, "-m", "entrypoints.launch.afterwards", self.run_id, str(self.process), how]
+        left = subprocess.Popen(
+            words, env=self.environment, pass_fds=[self.process], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stopped else subprocess.DEVNULL, stderr=None if stopped else subprocess.DEVNULL,
+        )  # fmt: skip
+        if stopped:
+            left.stdout.readline()
 
 
 _launcher: Launcher | None = None
@@ -74,6 +83,7 @@ def watch_launcher() -> None:
         return
     start_from(int(pid))
     _launcher = Launcher(int(pid))
+    os.environ[LAUNCHED] = _launcher.run_id
     for number in STOP_SIGNALS:
         signal.signal(number, _stop_at_once)
     threading.Thread(target=_launcher.stop_with_it, daemon=True).start()
@@ -89,4 +99,10 @@ def _stop_at_once(number: int, frame) -> None:
 def end_as_killed() -> None:
     """The last thing that a stopped entry point does: sees to it that `mlflow run` leaves the run KILLED."""
     if _launcher is not None:
-        _launcher.let_it_end()
+        _launcher.let_it_end(stopped=True)
+
+
+def forget_pointer(run_id: str) -> None:
+    """Sees to it that the run that `mlflow run` has made goes, where the one that was begun, with this id, took its place."""
+    if _launcher is not None and _launcher.run_id not in ("", run_id):
+        _launcher.let_it_end(stopped=False)

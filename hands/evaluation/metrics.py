@@ -10,7 +10,7 @@ import torch
 from torchmetrics import Metric
 
 from hands.packed.ignored import known_pixels
-from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_CLASSES, NUM_PARTS, shows_part
+from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_CLASSES, PART_SCORES, shows_part
 
 MIN_PART_PIXELS = 20  # at 128x128; a part smaller than this in the ground truth of an image-hand is not judged there
 REFERENCE_SIDE = 128
@@ -147,9 +147,7 @@ class HandsIoU(Metric):
         }
         for hand, suffix in enumerate(HAND_SUFFIXES):
             values[f"miou_dataset_{suffix}"] = per_hand[hand]
-        for part in range(NUM_PARTS):
-            values[f"iou_part_{part + 1:02d}"] = both[part]
-        return values | {"confusion": confusion}
+        return values | dict(zip(PART_SCORES, both, strict=True)) | {"confusion": confusion}
 
     def scores(self) -> Scores:
         values = dict(self.compute())

@@ -17,7 +17,7 @@ from hands.evaluation.differences import Difference, in_words, mean_interval, pa
 from hands.evaluation.inference import predict_subset
 from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet, PackedSubset
-from hands.parts import HANDS, PART_NAMES
+from hands.parts import HANDS, PART_NAMES, PART_SCORES
 from hands.pictures import comparison as drawn
 from hands.pictures.figures import overlay, tile_rows, to_uint8
 from hands.steps.start import fetched_network
@@ -130,8 +130,7 @@ def add_hands(tiles: list[list[np.ndarray]], headings: list[str], labels: torch.
 
 def part_ious(group: Group) -> np.ndarray:
     """(16,) the mean over seeds."""
-    names = [f"iou_part_{part:02d}" for part in range(1, len(PART_NAMES))]
-    return np.mean([[detail.scores.values[name] for name in names] for detail in group.details], axis=0)
+    return np.mean([[detail.scores.values[name] for name in PART_SCORES] for detail in group.details], axis=0)
 
 
 def content(groups: list[Group], verdicts: list, frames: Image.Image, packed: PackedSet, params: SimpleNamespace) -> dict:
@@ -165,8 +164,8 @@ def content(groups: list[Group], verdicts: list, frames: Image.Image, packed: Pa
 def score_rows(groups: list[Group]) -> list[dict]:
     """Rows of the page's table; the best of each is marked."""
     rows = {score: [group.values(score) for group in groups] for score in SHARES}
-    for part, name in enumerate(PART_NAMES[1:], 1):
-        rows[name] = [group.values(f"iou_part_{part:02d}") for group in groups]
+    for name, score in zip(PART_NAMES[1:], PART_SCORES, strict=True):
+        rows[name] = [group.values(score) for group in groups]
     rows["calibration error"] = [[calibration_error(detail.reliability) for detail in group.details] for group in groups]
     rows["seconds of training"] = [[member.seconds for member in group.members] for group in groups]
     rows["parameters, millions"] = [[group.parameters] for group in groups]

@@ -25,7 +25,7 @@ from hands.raw.provenance import merged
 from hands.steps.configs import device_config
 from hands.steps.known import known
 from hands.steps.parameters import CHECKPOINT, DEVICES
-from hands.tracking.models import model_sources
+from hands.tracking.models import model_param, model_sources
 from hands.tracking.outbox import Undelivered
 from hands.tracking.provenance import log_sources, source_tags
 from hands.tracking.recorder import StepRecorder
@@ -67,8 +67,12 @@ class Session:
 
 
 @contextmanager
-def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, ...]) -> Iterator[Session]:
-    """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names."""
+def session(entry_point: str, params: SimpleNamespace, kinds: tuple[str, ...]) -> Iterator[Session]:
+    """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names.
+
+    Args:
+        kinds: of the models that the step makes: g1, g2, discriminator.
+    """
     resumed = run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
     packed = PackedSet.open(params.packed_dir)
     val_subset = packed.subset(params.val_split)
@@ -95,6 +99,7 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
             run_to_resume(entry_point, resumed, params.checkpoint_dir)  # whoever trained it until now may have finished it
         with tracking.run(entry_point, vars(params), resumed) as active:
             note_code(entry_point)
+            tracking.name_run(f"{entry_point} {network_name(params)} {packed.manifest.size} px")
             if not resumed:
                 checkpoint.folder = Path(params.checkpoint_dir) / active.info.run_id
                 checkpoint.claim()
@@ -104,7 +109,10 @@ def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, .
             log_sources(sources)
             tracking.log_coverage(params.val_split, coverage(val_subset))
             picture = partial(val_picture, fabric, val)
-            recorder = StepRecorder(dataset, model_names, picture, checkpoint.folder / OUTBOX, source_tags(sources))
+            recorder = StepRecorder(
+                dataset, kinds, picture, checkpoint.folder / OUTBOX, source_tags(sources),
+                model_params(entry_point, params, packed),
+            )  # fmt: skip
             with ended_with(recorder, checkpoint):
                 yield Session(fabric, packed, params.data_residency, val, recorder, checkpoint)
             with suppress(MlflowException):  # all that the step made has been delivered
@@ -142,6 +150,25 @@ def unpaired_subsets(params: SimpleNamespace) -> list[str]:
 def given_models(params: SimpleNamespace) -> list[str]:
     """URIs of the models that the step learns from: what they were trained on, its own models are too."""
     return [uri for name in ("g1_model", "g2_model", "d_model") if (uri := getattr(params, name, ""))]
+
+
+def network_name(params: SimpleNamespace) -> str:
+    """Of the network that the step trains: as the user writes it, or as the model that it goes on with has it."""
+    kind = "g2" if "g2" in vars(params) else "g1"
+    given = getattr(params, f"{kind}_model")
+    return (given and model_param(given, "network")) or getattr(params, kind)
+
+
+def model_params(entry_point: str, params: SimpleNamespace, packed: PackedSet) -> dict[str, str]:
+    """What models are told apart by in MLflow's lists."""
+    return {
+        "network": network_name(params),
+        "size": str(packed.manifest.size),
+        "method": entry_point,
+        "epochs": str(params.epochs),
+        "data": f"{packed.folder.name} ({packed.manifest.digest})",
+        "seed": str(params.seed),
+    }
 
 
 def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:

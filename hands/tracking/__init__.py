@@ -8,7 +8,7 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +19,14 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, RunData
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from hands.errors import InvalidInput, masked
+from hands.parts import PART_SCORES
 from hands.processes.identity import is_gone, this_place, this_process
 from hands.processes.processors import allowed_processors
+from hands.tracking.experiments import DEFAULT, SHOWN_BY, moved, own_place
 from hands.tracking.provenance import log_sources
 
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
@@ -34,11 +36,14 @@ ROOT = Path(__file__).resolve().parents[2]
 GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that are given none: bold-fish-123
 PROCESS_TAG, RESUMES_TAG = "hands.process", "hands.resumes"
 ENTRY_POINT_TAG = "hands.entry_point"
+STEP_TAG = "hands.step"  # of a pipeline's step: what the pipeline calls it
 FAILURE_TAG = "hands.failure"
 WARNING_TAG = "hands.warning"
 OUTPUT_TAG, DIGEST_TAG = "hands.output.", "hands.digest."
 COVERAGE_TAG = "hands.coverage."
 BRIEF_S = 10
+
+_begun: mlflow.ActiveRun | None = None
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # and every look at an input example
@@ -55,19 +60,24 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
     Args:
         resumed: the run that goes on; the one that `mlflow run` has made for this call then only points to it.
     """
+    global _begun
     end_dead_runs()
+    tags = {PROCESS_TAG: this_process(), ENTRY_POINT_TAG: entry_point}
+    given = os.environ.get("MLFLOW_RUN_ID")
     if resumed:
         _point_to(resumed)
-    tags = {PROCESS_TAG: this_process(), ENTRY_POINT_TAG: entry_point}
-    if resumed:
-        tags[FAILURE_TAG] = ""
-    active = mlflow.start_run(run_id=resumed, tags=tags, log_system_metrics=True)
+        experiment, tags[FAILURE_TAG] = None, ""
+    else:
+        experiment = own_place(entry_point)
+    run_id = resumed if experiment is None else moved(experiment)
+    active = mlflow.start_run(run_id=run_id, experiment_id=experiment, tags=tags, log_system_metrics=True)
+    _begun = active
     try:
         if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
             MlflowClient().update_run(active.info.run_id, name=entry_point)
+        _hide_what_is_shown({active.info.run_id, given or active.info.run_id})
         # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
         known = MlflowClient().get_run(active.info.run_id).data
-        _hide_what_is_shown(known)
         mlflow.log_params({name: masked(str(value)) for name, value in params.items() if name not in known.params})
         mlflow.log_dict(environment(), "environment.json")
         yield active
@@ -81,12 +91,34 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
     mlflow.end_run()
 
 
-def _hide_what_is_shown(logged: RunData) -> None:
+def name_run(name: str) -> None:
+    """Names the active run by what it does, where neither the pipeline nor the user has named it."""
+    known = MlflowClient().get_run(mlflow.active_run().info.run_id)
+    if known.info.run_name == known.data.tags[ENTRY_POINT_TAG] and STEP_TAG not in known.data.tags:
+        MlflowClient().update_run(known.info.run_id, name=name)
+
+
+def begun() -> mlflow.ActiveRun | None:
+    """The run that this process has begun last, ended or not."""
+    return _begun
+
+
+def fail_early(entry_point: str, params: dict[str, object], error: Exception) -> None:
+    """Gives the run that `mlflow run` or a pipeline has made a name and the reason, where the entry point has not begun it."""
+    if _begun is None and "MLFLOW_RUN_ID" in os.environ:
+        with suppress(type(error), MlflowException), run(entry_point, params):
+            raise error
+
+
+def _hide_what_is_shown(run_ids: set[str]) -> None:
     """Passwords in URLs that `mlflow run` was given: parameters, and where the project comes from, which is a tag."""
-    for name, value in logged.tags.items():
-        if masked(value) != value:
-            mlflow.set_tag(name, masked(value))
-    shown = [name for name, value in logged.params.items() if masked(value) != value]
+    client, shown = MlflowClient(), []
+    for run_id in run_ids:
+        logged = client.get_run(run_id).data
+        for name, value in logged.tags.items():
+            if masked(value) != value:
+                client.set_tag(run_id, name, masked(value))
+        shown += [name for name, value in logged.params.items() if masked(value) != value]
     if shown:
         raise InvalidInput(
             f"`mlflow run` has logged {', '.join(shown)} with a password in it, for everyone to read: change the password, and "
@@ -110,8 +142,11 @@ def brief_requests(timeout_s: int = BRIEF_S) -> Iterator[None]:
 def _point_to(resumed: str) -> None:
     pointer = os.environ.pop("MLFLOW_RUN_ID", resumed)
     if pointer != resumed:
-        MlflowClient().set_tag(pointer, RESUMES_TAG, resumed)
-        MlflowClient().update_run(pointer, status="FINISHED", name=f"resumes {resumed[:8]}")
+        client = MlflowClient()
+        client.set_tag(pointer, RESUMES_TAG, resumed)
+        if client.get_run(pointer).info.experiment_id == DEFAULT:
+            client.set_tag(pointer, SHOWN_BY, resumed)
+        client.update_run(pointer, status="FINISHED", name=f"resumes {resumed[:8]}")
 
 
 def end_dead_runs() -> None:
@@ -176,23 +211,24 @@ def log_output_folder(name: str, folder: str, digest: str | None) -> None:
 
 
 def log_scores(values: dict[str, float], split: str, dataset: MetaDataset, model_id: str | None) -> None:
-    """A split's scores, tied to the model and the dataset."""
-    log_metrics({f"{split}/{name}": value for name, value in values.items()}, 0, dataset, lambda name: model_id)
+    """A split's scores, tied to the dataset and, but for those of single parts, to the model."""
+    of_parts = {f"{split}/{name}": value for name, value in values.items() if name in PART_SCORES}
+    scores = {f"{split}/{name}": value for name, value in values.items() if name not in PART_SCORES}
+    log_metrics(scores, 0, dataset, model_id)
+    log_metrics(of_parts, 0, dataset, None)
 
 
-def log_metrics(metrics: dict[str, float], step: int, dataset: MetaDataset, model_id_of_metric: Callable) -> None:
+def log_metrics(metrics: dict[str, float], step: int, dataset: MetaDataset, model_id: str | None) -> None:
     """One request for many metrics of the active run."""
-    entries = finite_metrics(metrics, step, dataset, model_id_of_metric)
+    entries = finite_metrics(metrics, step, dataset, model_id)
     MlflowClient().log_batch(mlflow.active_run().info.run_id, metrics=entries)
 
 
-def finite_metrics(
-    metrics: dict[str, float], step: int, dataset: MetaDataset, model_id_of_metric: Callable
-) -> list[Metric]:
+def finite_metrics(metrics: dict[str, float], step: int, dataset: MetaDataset, model_id: str | None) -> list[Metric]:
     """Metrics as MLflow takes them; a score that nothing could be judged for (NaN) is left out."""
     now = int(time.time() * 1000)
     return [
-        Metric(name, value, now, step, model_id_of_metric(name), dataset.name, dataset.digest)
+        Metric(name, value, now, step, model_id, dataset.name, dataset.digest)
         for name, value in metrics.items()
         if np.isfinite(value)
     ]

@@ -18,7 +18,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
@@ -41,6 +41,7 @@ SERVED_MODEL = ROOT / "hands" / "prediction" / "served.py"
 NETWORK_FOLDER = "artifacts/network"
 DOWNLOADS, MOST = "models", 8  # in the cache
 LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})")
+REGISTERED_MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>.+)|/(?P<version>\d+))")
 SIGNATURES = {
     "segmentation": ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "box", required=False)]),
@@ -224,6 +225,34 @@ def logged_model_id(uri: str) -> str:
 def model_id_of(uri: str) -> str | None:
     """The logged model's id behind a URI; None for a local folder."""
     return None if Path(uri).is_dir() else logged_model_id(uri)
+
+
+def model_param(uri: str, name: str) -> str | None:
+    """A parameter that a model was logged with; None where it has none, as a local folder."""
+    with _refusing(uri):
+        model_id = model_id_of(uri)
+        return None if model_id is None else (mlflow.get_logged_model(model_id).params or {}).get(name)
+
+
+def use_model(uri: str) -> None:
+    """Names a model as what the active run works with; a local folder is none of MLflow's."""
+    with _refusing(uri):
+        model_id = model_id_of(uri)
+    if model_id is not None:
+        MlflowClient().log_inputs(mlflow.active_run().info.run_id, models=[LoggedModelInput(model_id)])
+
+
+def short_name(uri: str) -> str:
+    """A model as the names of runs say it: hands-g2 v3, g2-round1-init 1a2b3c, or the last word of a folder."""
+    if Path(uri).is_dir():
+        return Path(uri).name
+    client, registered = MlflowClient(), REGISTERED_MODEL.fullmatch(uri)
+    with _refusing(uri):
+        if registered:
+            name, alias, version = registered["name"], registered["alias"], registered["version"]
+            return f"{name} v{version or client.get_model_version_by_alias(name, alias).version}"
+        model = client.get_logged_model(logged_model_id(uri))
+        return f"{model.name} {model.model_id[2:8]}"
 
 
 def model_identity(uri: str) -> str:

@@ -12,7 +12,7 @@ from hands.errors import InvalidInput
 from hands.packed.manifest import read_manifest
 from hands.processes.identity import is_gone, this_process
 from hands.raw.digest import content_digest
-from hands.tracking import DIGEST_TAG, ENTRY_POINT_TAG, OUTPUT_TAG, PROCESS_TAG, ROOT
+from hands.tracking import DIGEST_TAG, ENTRY_POINT_TAG, OUTPUT_TAG, PROCESS_TAG, ROOT, STEP_TAG
 from hands.tracking.code import code_digest
 from hands.tracking.keys import step_key
 from hands.training.claim import first_free, has_checkpoint
@@ -152,6 +152,7 @@ def create_step_run(entry_point: str, run_name: str, key: str) -> str:
         "mlflow.project.entryPoint": entry_point,
         "mlflow.source.type": "PROJECT",
         "mlflow.source.name": str(ROOT),
+        STEP_TAG: run_name,
         STEP_KEY_TAG: key,
         CODE_TAG: code_digest(entry_point),
         PROCESS_TAG: this_process(),  # until the step's own process has begun

@@ -10,8 +10,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from entrypoints.launch import killed
+from entrypoints.launch import afterwards
 from hands.tracking import PROCESS_TAG
+from hands.tracking.experiments import SHOWN_BY
 from tests.project import ROOT, environment, living, mlflow_run, new_store, wait_until
 
 TRAINING, IMPORTING = "while it trains", "while it imports"
@@ -49,8 +50,8 @@ def test_what_the_launcher_writes_over_killed_is_put_right(store, run_id, launch
             store.set_terminated(run_id, "FAILED")
         return [], [], []
 
-    monkeypatch.setattr(killed.select, "select", wait)
-    killed.main(run_id, launcher.descriptor)
+    monkeypatch.setattr(afterwards.select, "select", wait)
+    afterwards.main(run_id, launcher.descriptor, stopped=True)
     assert state(store, run_id) == "KILLED"
     assert launcher.poll() is None
 
@@ -70,14 +71,30 @@ def test_once_the_launcher_has_ended(store, run_id, launcher, began, status, lef
         store.delete_tag(run_id, PROCESS_TAG)
     store.update_run(run_id, status=status)
     launcher.stdin.close()
-    killed.main(run_id, launcher.descriptor)
+    afterwards.main(run_id, launcher.descriptor, stopped=True)
     assert state(store, run_id) == left
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+@pytest.mark.parametrize("points", [True, False])
+def test_a_run_that_another_took_the_place_of_goes_once_it_has_ended(store, run_id, launcher, monkeypatch, points, stopped):
+    monkeypatch.setattr(afterwards, "PATIENCE_S", 0.3)
+    if points:
+        store.set_tag(run_id, SHOWN_BY, "another")
+    store.update_run(run_id, status="RUNNING")
+    afterwards.main(run_id, launcher.descriptor, stopped)
+    assert store.get_run(run_id).info.lifecycle_stage == "active"  # `mlflow run` will still write its state
+    store.set_terminated(run_id, "FINISHED")
+    afterwards.main(run_id, launcher.descriptor, stopped)
+    assert store.get_run(run_id).info.lifecycle_stage == ("deleted" if points else "active")
+    if points:
+        store.restore_run(run_id)
+
+
 def test_it_does_not_wait_forever(store, run_id, launcher, monkeypatch):
-    monkeypatch.setattr(killed, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(afterwards, "PATIENCE_S", 0.3)
     store.set_terminated(run_id, "KILLED")
-    killed.main(run_id, launcher.descriptor)
+    afterwards.main(run_id, launcher.descriptor, stopped=True)
     assert launcher.poll() is None and state(store, run_id) == "KILLED"
 
 

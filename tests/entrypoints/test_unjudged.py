@@ -142,7 +142,7 @@ def test_what_cannot_be_scored_is_said_and_tagged(store, logged, a_set):
     ]
     assert run.data.tags[COVERAGE_TAG + "val"].splitlines() == said
     assert [line.removeprefix("== ") for line in result.output.splitlines() if line.startswith("== val")] == said
-    scores = {name for name in run.data.metrics if name.startswith("val/") and "iou_part" not in name}
+    scores = {name for name in run.data.metrics if name.startswith("val/") and "/iou/" not in name}
     assert scores == {"val/miou", "val/miou_single", "val/miou_dataset", "val/miou_dataset_l", "val/absent_hand"}
 
 

@@ -17,6 +17,7 @@ from hands.evaluation.metrics import (
     paints_absent_hand,
     part_iou,
 )
+from hands.parts import PART_SCORES
 
 LEFT, RIGHT, INTERACTING = 0, 1, 2
 
@@ -147,8 +148,8 @@ def test_dataset_miou_adds_pixels_up_before_dividing():
     values = scores(predicted, labels, [INTERACTING, LEFT])
     assert values["miou_dataset_l"] == pytest.approx(50 / 80)
     assert values["miou_dataset_r"] == 0
-    assert values["miou_dataset"] == values["iou_part_03"] == pytest.approx(50 / 100)
-    assert math.isnan(values["iou_part_04"])
+    assert values["miou_dataset"] == values["iou/pinky_proximal"] == pytest.approx(50 / 100)
+    assert math.isnan(values["iou/middle_proximal"])
 
 
 def test_dataset_miou_counts_small_parts_too():
@@ -235,7 +236,7 @@ def test_dataset_iou_equals_torchmetrics_and_sklearn():
         theirs = JaccardIndex(task="multiclass", num_classes=17, average="none")(predicted[:, hand], labels[:, hand])
         assert values[f"miou_dataset_{suffix}"] == pytest.approx(theirs[1:].mean().item(), rel=1e-6)
     per_part = jaccard_score(labels.flatten(), predicted.flatten(), average=None, labels=range(1, 17))
-    assert [values[f"iou_part_{part:02d}"] for part in range(1, 17)] == pytest.approx(per_part.tolist())
+    assert [values[name] for name in PART_SCORES] == pytest.approx(per_part.tolist())
     assert values["miou_dataset"] == pytest.approx(per_part.mean())
 
 
@@ -261,7 +262,7 @@ def test_scores_do_not_depend_on_the_batches(batch: int):
 
 def test_names():
     names = set(scores(empty(1, 32), empty(1, 32), [0]))
-    parts = {f"iou_part_{part:02d}" for part in range(1, 17)}
+    parts = set(PART_SCORES)
     by_hand = {"miou_dataset_l", "miou_dataset_r"}
     assert names == {"miou", "miou_single", "miou_interacting", "miou_dataset", "miou_overlap", "absent_hand"} | parts | by_hand
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from hands.packed.packed_set import PackedSet
+from hands.parts import PART_SCORES
 from tests.small_training import Notebook, is_unchanged
 from tests.training_steps import STEPS, TrainingStep, small_start
 
@@ -12,7 +13,7 @@ GIVEN = {
     "epochs": 2, "batch_size": 4, "lr": 5e-3, "lr_schedule": "cosine", "ema_decay": 0.9, "d_lr": 1e-3,
     "class_weights": "none", "memory_format": "channels_last",
 }  # fmt: skip
-PARTS = {f"val/iou_part_{part:02d}" for part in range(1, 17)}
+PARTS = {f"val/{name}" for name in PART_SCORES}
 SCORES = {
     "val/miou", "val/miou_single", "val/miou_interacting", "val/miou_dataset", "val/miou_dataset_l", "val/miou_dataset_r",
     "val/miou_overlap", "val/absent_hand",

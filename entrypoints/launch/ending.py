@@ -1,0 +1,58 @@
+"""How an entry point ends: an early failure gets its name, and what there is to look at its address. Imports nothing slow."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from entrypoints.launch import places
+from entrypoints.launch.stopping import forget_pointer
+from hands.errors import masked
+
+LOCAL_UI = "http://127.0.0.1:5000"
+
+
+@contextmanager
+def ended(entry_point: str, values: dict[str, object]) -> Iterator[None]:
+    """What an entry point does stands in the body."""
+    try:
+        yield
+    except Exception as error:
+        from hands import tracking
+
+        tracking.fail_early(entry_point, values, error)
+        _leave()
+        raise
+    _say_where()
+    _leave()
+
+
+def _leave() -> None:
+    from hands import tracking
+
+    run = tracking.begun()
+    if run is not None:
+        forget_pointer(run.info.run_id)
+
+
+def _say_where() -> None:
+    """The address of the experiment in MLflow's UI, of an entry point that was called by itself."""
+    from hands import tracking
+    from hands.tracking.experiments import runs_page
+
+    run = tracking.begun()
+    if run is not None and "mlflow.parentRunId" not in run.data.tags:
+        click.echo(f"== in MLflow: {ui()}/{runs_page(run.info.experiment_id)}")
+
+
+def ui() -> str:
+    """Where the tracking server shows itself, or MLflow's UI once it has been started; for a local store that is said once."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        return masked(uri).rstrip("/")
+    own = places.absolute_store("sqlite:///mlflow.db")
+    store = "" if uri in (own, "sqlite:///mlflow.db") else f" --backend-store-uri {masked(uri)}"
+    click.echo(f"== to look at it: uvx mlflow@{mlflow.__version__} ui{store}")
+    return LOCAL_UI
