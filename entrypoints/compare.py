@@ -26,7 +26,7 @@ def main(params: SimpleNamespace) -> None:
     with tracking.run("compare", vars(params)), whole_folder(params.out_dir) as folder:
         candidates = find_candidates(params.models)
         tracking.name_run(f"compare {len(candidates)} models on {params.split}")
-        tracking.log_dataset(packed, "comparison")
+        tracking.log_dataset(packed.folder, packed.manifest, "comparison")
         compare(candidates, packed, params, fabric, folder)
         tracking.log_output_folder("comparison", params.out_dir, None)
 

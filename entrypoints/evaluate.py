@@ -39,7 +39,7 @@ def main(params: SimpleNamespace) -> None:
     with tracking.run("evaluate", vars(params)):
         note_code("evaluate")
         tracking.name_run(f"evaluate {params.split} of {short_name(params.model)}")
-        dataset = tracking.log_dataset(packed, "evaluation")
+        dataset = tracking.log_dataset(packed.folder, packed.manifest, "evaluation")
         tracking.log_coverage(params.split, coverage(subset))
         use_model(params.model)
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)

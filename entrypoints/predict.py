@@ -61,7 +61,7 @@ def main(params: SimpleNamespace) -> None:
         else:
             packed = PackedSet.open(params.packed_dir)
             tracking.name_run(f"predict {params.split} ({len(packed.subset(params.split))}) with {short_name(params.model)}")
-            tracking.log_dataset(packed, "prediction")
+            tracking.log_dataset(packed.folder, packed.manifest, "prediction")
             network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
             network = FlipAveraged(network) if params.flip else network
             reader = RecordReader(packed.subset(params.split), params.data_residency, fabric.device)

@@ -56,7 +56,7 @@ def main(params: SimpleNamespace) -> None:
         if swapped := swapped_channels(manifest):
             warnings.warn(swapped, stacklevel=1)
             mlflow.set_tag(tracking.WARNING_TAG, swapped)
-        tracking.log_dataset(packed, "prepared")
+        tracking.log_dataset(packed.folder, packed.manifest, "prepared")
         tracking.log_output_folder("packed_dir", params.out_dir, manifest.digest)
         log_step_key("prepare", vars(params), known)
 

@@ -114,7 +114,7 @@ class Objective:
                 return self.train(trial, SimpleNamespace(**(vars(self.params) | weights)))
 
     def train(self, trial: optuna.Trial, params: SimpleNamespace) -> float:
-        dataset = tracking.log_dataset(self.packed, "training")
+        dataset = tracking.log_dataset(self.packed.folder, self.packed.manifest, "training")
         g2 = start_network(params.g2, "", params.encoder_weights, self.size, params.seed)
         recorders = [
             TrialRecorder(trial, self.space.metric, before, max_epochs(params), dataset, self.interruption)

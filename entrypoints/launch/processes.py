@@ -24,11 +24,11 @@ from hands.tracking.steps import (
     end_step_run,
     find_finished,
     find_unfinished,
-    outputs,
 )
 
 Result = TypeVar("Result")
 
+PLACE = "HANDS_STEP"  # variable: what a step's bars and lines begin with
 GRACE_S = 60  # for a step to end its run once it was told to stop
 
 _server = multiprocessing.get_context("forkserver")
@@ -57,33 +57,35 @@ def call(function: Callable[..., Result], *arguments: object) -> Result:
             raise
 
 
-def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) -> dict[str, str]:
-    """Runs a step as a child run of the active one; returns its outputs.
+def run_step(entry_point: str, run_name: str, place: str, params: dict[str, str], key: str) -> tuple[str, bool]:
+    """Runs a step as a child run of the active one; returns the run's id, and whether it is an earlier one.
 
     A finished run with the same key is reused; one that was broken off goes on from its checkpoint.
+
+    Args:
+        place: the step as people see it in the terminal.
 
     Raises:
         InvalidInput: the step failed; its own message stands above, and in its run.
     """
     finished = find_finished(key)
     if finished is not None:
-        print(f"== {run_name}: reused from run {finished.info.run_id}", flush=True)
         mlflow.set_tag(f"hands.reused.{run_name}", finished.info.run_id)
-        return outputs(finished.info.run_id)
+        return finished.info.run_id, True
     broken_off = find_unfinished(key, params["checkpoint_dir"]) if "checkpoint_dir" in params else None
     if broken_off is not None:
         run_id = broken_off
         adopt_step_run(run_id)
         params = params | {"resume": run_id}
-        print(f"== {run_name}: run {run_id} goes on", flush=True)
+        print(f"== {place}: run {run_id} goes on", flush=True)
     else:
         run_id = create_step_run(entry_point, run_name, key)
-        print(f"== {run_name}: run {run_id}", flush=True)
     arguments = [f"--{name}={value}" for name, value in params.items()]
     environment = {
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_EXPERIMENT_ID": mlflow.active_run().info.experiment_id,
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+        PLACE: place,
     }
     process = _server.Process(target=_run, args=(entry_point, arguments, environment))
     try:
@@ -97,7 +99,7 @@ def run_step(entry_point: str, run_name: str, params: dict[str, str], key: str) 
     if process.exitcode != 0:
         end_step_run(run_id, "FAILED")
         raise InvalidInput(f"{run_name} failed (exit code {process.exitcode}); what it said stands above, and in run {run_id}.")
-    return outputs(run_id)
+    return run_id, False
 
 
 def _stop(process: multiprocessing.Process) -> None:

@@ -104,7 +104,7 @@ def session(entry_point: str, params: SimpleNamespace, kinds: tuple[str, ...]) -
                 checkpoint.folder = Path(params.checkpoint_dir) / active.info.run_id
                 checkpoint.claim()
                 checkpoint.begin()
-            dataset = tracking.log_dataset(packed, "training")
+            dataset = tracking.log_dataset(packed.folder, packed.manifest, "training")
             sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
             log_sources(sources)
             tracking.log_coverage(params.val_split, coverage(val_subset))

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
@@ -23,14 +22,12 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from hands.errors import InvalidInput, masked
+from hands.packed.manifest import Manifest
 from hands.parts import PART_SCORES
 from hands.processes.identity import is_gone, this_place, this_process
 from hands.processes.processors import allowed_processors
 from hands.tracking.experiments import DEFAULT, SHOWN_BY, moved, own_place
 from hands.tracking.provenance import log_sources
-
-if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
-    from hands.packed.packed_set import PackedSet
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that are given none: bold-fish-123
@@ -174,19 +171,15 @@ def environment() -> dict:
     }
 
 
-def log_dataset(packed: "PackedSet", context: str) -> MetaDataset:
-    """Ties the run to the packed set, by its digest, and says what it is made of."""
+def log_dataset(folder: Path, manifest: Manifest, context: str) -> MetaDataset:
+    """Ties the run to a packed set, by its digest, and says what it is made of."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
-        source = resolve_dataset_source(str(packed.folder.resolve()))
-    dataset = MetaDataset(
-        source=source,
-        name=packed.folder.name,
-        digest=packed.manifest.digest,
-    )
-    counts = {f"records.{name}": str(subset.count) for name, subset in packed.manifest.subsets.items()}
+        source = resolve_dataset_source(str(folder.resolve()))
+    dataset = MetaDataset(source=source, name=folder.name, digest=manifest.digest)
+    counts = {f"records.{name}": str(subset.count) for name, subset in manifest.subsets.items()}
     mlflow.log_input(dataset, context=context, tags=counts)
-    log_sources(packed.manifest.sources)
+    log_sources(manifest.sources)
     return dataset
 
 

@@ -43,13 +43,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Standing:
-    """What became of a model in the registry: its version, and the champion among those that it can be compared with (None
-    where it cannot be compared, or none can)."""
+    """What became of a model in the registry: its version, and the champion and the second best among those that it can be
+    compared with (None where it cannot be compared, or none can)."""
 
     version: int
     alias: str
     champion: int | None
     champion_miou: float
+    runner_up: int | None
+    runner_up_miou: float
 
     @property
     def is_champion(self) -> bool:
@@ -93,10 +95,11 @@ def register(model_uri: str, name: str, score: Score) -> Standing:
         versions = _versions(name)
     rivals = {int(rival.version): float(rival.tags[MIOU_TAG]) for rival in versions if _comparable(rival, score)}
     if not score.ranks or not rivals:
-        return Standing(int(version.version), score.alias, None, math.nan)
-    champion = max(sorted(rivals), key=rivals.__getitem__)  # the first of equals
+        return Standing(int(version.version), score.alias, None, math.nan, None, math.nan)
+    champion, *others = sorted(sorted(rivals), key=rivals.__getitem__, reverse=True)  # of equals the first comes first
     client.set_registered_model_alias(name, score.alias, str(champion))
-    return Standing(int(version.version), score.alias, champion, rivals[champion])
+    second = others[0] if others else None
+    return Standing(int(version.version), score.alias, champion, rivals[champion], second, rivals.get(second, math.nan))
 
 
 def champions() -> list[ModelVersion]:

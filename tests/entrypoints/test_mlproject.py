@@ -1,8 +1,10 @@
 """MLproject: every parameter is declared, forwarded and accepted, and its default is one that the command line takes."""
 
 import importlib
+import math
 import re
 import shlex
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -10,6 +12,7 @@ import yaml
 
 from entrypoints import pipeline
 from entrypoints.launch import commands
+from entrypoints.launch import steps as launched_steps
 from entrypoints.launch.checks import Resolved
 from entrypoints.launch.parameters import PIPELINE, TYPES
 from hands.steps.seeds import derived_seed
@@ -20,7 +23,7 @@ from tests.project import PIPELINE_STEPS
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 ENTRY_POINTS = PROJECT["entry_points"]
 RECIPES = ("main", "dryrun", "full")
-# of steps that `pipeline.step` starts: what it gives them; the rest is the pipeline's of the same name, or the default
+# of steps that the pipeline starts: what it gives them; the rest is the pipeline's of the same name, or the default
 GIVEN = {
     "synthesize": set(),
     "prepare": {"data_dir"},
@@ -121,30 +124,37 @@ def recorded_steps(monkeypatch, **overrides) -> list[tuple[str, str, dict[str, s
         "g2_model": "models:/g2", "val_miou": "0.5",
     }  # fmt: skip
 
-    def run_step(entry_point, run_name, params, key):
+    def run_step(entry_point, run_name, place, params, key):
         steps.append((entry_point, run_name, params))
-        return outputs
+        return "", False
 
     subset = manifest_with_test(count=4, channels=5)
-    monkeypatch.setattr(pipeline, "run_step", run_step)
-    monkeypatch.setattr(pipeline, "raw_digest", lambda folder, channel_order: "a" * 32)
-    monkeypatch.setattr(pipeline, "packed_digest", lambda folder: "b" * 32)
+    info = SimpleNamespace(run_id="", start_time=0, end_time=1)
+    client = SimpleNamespace(get_run=lambda run_id: SimpleNamespace(info=info, data=SimpleNamespace(metrics={})))
+    monkeypatch.setattr(launched_steps, "run_step", run_step)
+    monkeypatch.setattr(launched_steps, "MlflowClient", lambda: client)
+    monkeypatch.setattr(launched_steps, "outputs", lambda run_id: outputs)
+    monkeypatch.setattr(launched_steps, "raw_digest", lambda folder, channel_order: "a" * 32)
+    monkeypatch.setattr(launched_steps, "packed_digest", lambda folder: "b" * 32)
+    monkeypatch.setattr(pipeline, "outcome", lambda *arguments: None)
+    monkeypatch.setattr(pipeline, "log_outcome", lambda *arguments: None)
     monkeypatch.setattr(pipeline, "read_manifest", lambda folder: subset)
     monkeypatch.setattr(pipeline, "check_subsets", lambda params, manifest: None)
     monkeypatch.setattr(pipeline, "log_sources", lambda sources: None)
-    monkeypatch.setattr(pipeline, "register", lambda *arguments: Standing(1, "champion", 1, 0.5))
+    monkeypatch.setattr(pipeline, "register", lambda *arguments: Standing(1, "champion", 1, 0.5, None, math.nan))
     values = {name: field.get("default") for name, field in declared("main").items()} | overrides
     devices = {"accelerator": "cpu", "devices": "1", "precision": "32-true", "memory_format": "contiguous"}
     resolved = Resolved(devices, {values["g1"]: "imagenet", values["g2"]: "none"})
     arguments = [f"--{name}={value}" for name, value in values.items()]
     with pipeline.main.make_context("main", arguments) as context:
-        pipeline.run_recipe(pipeline.SimpleNamespace(**context.params), resolved)
+        params = SimpleNamespace(**context.params)
+        pipeline.run_recipe(params, launched_steps.Steps(params, resolved, pipeline.count_steps(params)))
     return steps
 
 
 def manifest_with_test(count: int, channels: int):
-    subset = pipeline.SimpleNamespace(count=count, channels=channels)
-    return pipeline.SimpleNamespace(subsets={"test": subset}, digest="0" * 32, sources=())
+    subset = SimpleNamespace(count=count, channels=channels)
+    return SimpleNamespace(subsets={"test": subset}, digest="0" * 32, sources=())
 
 
 def test_pipeline_gives_every_step_all_that_it_requires(monkeypatch):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import tarfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,8 +81,77 @@ def test_a_parent_with_its_steps_in_order(finished):
     steps = children(finished.client, parent)
     assert [run.info.run_name for run in steps] == PIPELINE_STEPS
     assert {run.info.status for run in [parent, *steps]} == {"FINISHED"}
-    assert parent.info.run_name == "main"
+    assert parent.info.run_name == "main light seed 0"
     assert parent.data.params["phase1_epochs"] == "2"
+
+
+def shown_result(finished: SimpleNamespace, parent: Run) -> None:
+    evaluated, last = step(finished, "evaluate test"), step(finished, "round 2 paired")
+    metrics = parent.data.metrics
+    assert metrics["test/miou"] == evaluated.data.metrics["test/miou"]
+    assert metrics["test/absent_hand"] == evaluated.data.metrics["test/absent_hand"]
+    assert metrics["val/miou"] == last.data.metrics["best/miou"]
+    assert not any("/iou/" in name for name in metrics)
+    trained = [run for run in map(partial(step, finished), PIPELINE_STEPS) if "train/images_per_s" in run.data.metrics]
+    seconds = {run.info.run_name: (run.info.end_time - run.info.start_time) / 1000 for run in trained}
+    assert metrics["seconds/round_1_paired"] == seconds["round 1 paired"]
+    assert metrics["train/seconds"] == pytest.approx(sum(seconds.values()))
+    assert metrics["images_per_s/phase1"] == step(finished, "phase1").data.metrics["train/images_per_s"]
+    (used,), (made,) = parent.inputs.dataset_inputs, parent.outputs.model_outputs
+    assert used.dataset.digest == prepared(finished).digest
+    assert f"models:/{made.model_id}" == last.data.tags["hands.output.g2_model"] == parent.data.tags["hands.model"]
+    score = f"test/miou {metrics['test/miou']:.4f}, val/miou {metrics['val/miou']:.4f}"
+    assert (parent.data.tags["score"], parent.data.tags["hands.standing"]) == (score, "champion, the first on this dataset")
+    page = parent.data.tags["mlflow.note.content"]
+    registered = "[hands-g2 version 1](#/models/hands-g2/versions/1)"
+    assert page.splitlines()[0] == f"**{score}** - {registered}: champion, the first on this dataset"
+    for run in map(partial(step, finished), PIPELINE_STEPS):
+        assert f"[{run.info.run_id}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?" in page
+
+
+def test_the_parent_carries_the_result(finished):
+    shown_result(finished, parents(finished.client)[0])
+
+
+def test_the_last_screen(finished):
+    lines = finished.said.stdout.splitlines()
+    number = next(index for index, line in enumerate(lines) if line.startswith("== done: "))
+    parent = parents(finished.client)[0]
+    assert re.fullmatch(rf"== done: {parent.data.tags['score']}, in (\d+ min )?\d+ s", lines[number])
+    model = parent.data.tags["hands.model"]
+    assert lines[number + 1] == f"== model: models:/hands-g2/1 ({model}): champion, the first on this dataset"
+    for name, run in (("data_dir", "synthesize"), ("packed_dir", "prepare"), ("predictions", "predict test")):
+        assert f"{name} {step(finished, run).data.tags['hands.output.' + name]}" in lines[number + 2]
+    table = f"#/experiments/{parent.info.experiment_id}/runs?workflowType=machine_learning"
+    assert lines[-1] == f"== in MLflow: http://127.0.0.1:5000/{table}"
+    assert [line for line in lines if line.startswith("== step 5 of 9, round 1 paired: val/miou 0.")]
+
+
+def test_models_show_what_they_are_and_each_score_once(finished):
+    experiment = finished.client.get_experiment_by_name(EXPERIMENT).experiment_id
+    models = {model.name: model for model in finished.client.search_logged_models([experiment])}
+    assert set(models) == {
+        "g1", "discriminator", "g2-round1-init", "g2-round1-paired", "g2-round2-init", "g2-round2-paired",
+    }  # fmt: skip
+    for name, model in models.items():
+        keys = [metric.key for metric in model.metrics]
+        assert len(keys) == len(set(keys)) and not any("/iou/" in key for key in keys)
+        assert model.params["size"] == "64" and model.params["network"] == "light"
+        if name.startswith("g2"):
+            best = step(finished, name[3:].replace("round", "round ").replace("-", " ")).data.metrics["best/miou"]
+            assert next(metric.value for metric in model.metrics if metric.key == "val/miou") == best
+    of_d = {metric.key for metric in models["discriminator"].metrics}
+    assert of_d == {"train/loss_d", "train/d_real_acc", "train/d_fake_acc"}
+    assert models["g2-round2-paired"].params["method"] == "phase2_paired"
+    assert prepared(finished).digest in models["g1"].params["data"]
+    assert "test/miou" in {metric.key for metric in models["g2-round2-paired"].metrics}
+    history = finished.client.get_metric_history(step(finished, "phase1").info.run_id, "val/miou")
+    assert [point.step for point in history] == [1, 2]
+
+
+def test_an_evaluation_names_its_model(finished):
+    (used,) = finished.client.get_run(step(finished, "evaluate test").info.run_id).inputs.model_inputs
+    assert f"models:/{used.model_id}" == step(finished, "round 2 paired").data.tags["hands.output.g2_model"]
 
 
 def test_steps_carry_their_origin(finished):
@@ -172,6 +242,10 @@ def test_nothing_alarming_is_said(finished):
     assert noise == []
 
 
+def reused_steps(output: str) -> list[str]:
+    return re.findall(r"== step \d of \d, (.*?): (?:.*, )?reused", output)
+
+
 @pytest.fixture
 def again(finished, monkeypatch):
     """Runs main once more in this process, with other values for some parameters; what it said."""
@@ -191,8 +265,9 @@ def test_the_same_command_reuses_every_step(finished, again):
     second = parents(finished.client)[-1]
     assert second.info.run_id != first.info.run_id and children(finished.client, second) == []
     for run in children(finished.client, first):
-        assert f"{run.info.run_name}: reused from run {run.info.run_id}" in output
+        assert re.search(rf"== step \d of 9, {run.info.run_name}: (.*, )?reused from run {run.info.run_id}\n", output)
         assert second.data.tags[f"hands.reused.{run.info.run_name}"] == run.info.run_id
+    shown_result(finished, second)
     assert len(finished.client.search_model_versions("name='hands-g2'")) == 1
 
 
@@ -203,13 +278,13 @@ def test_other_resources_and_the_same_data_with_new_times_reuse_every_step_too(f
     work_dir = finished.folder / "elsewhere"
     resources = {"workers": 2, "data_residency": "disk", "eval_batch_size": 3, "checkpoint_minutes": 1, "work_dir": work_dir}
     output = again(data_dir=data_dir, **resources)
-    assert re.findall("== (.*): reused", output) == PIPELINE_STEPS[1:]  # the data are not made
+    assert reused_steps(output) == PIPELINE_STEPS[1:]  # the data are not made
     assert children(finished.client, parents(finished.client)[-1]) == [] and not work_dir.exists()
 
 
 def test_a_packed_set_that_is_given_is_not_made(finished, again):
     output = again(packed_dir=step(finished, "prepare").data.tags["hands.output.packed_dir"])
-    assert re.findall("== (.*): reused", output) == PIPELINE_STEPS[2:]
+    assert reused_steps(output) == PIPELINE_STEPS[2:]
     assert children(finished.client, parents(finished.client)[-1]) == []
 
 
@@ -264,7 +339,7 @@ def test_sigterm_ends_the_pipeline_and_its_step_as_killed(finished):
     assert process.returncode == 130
     assert "Traceback" not in said and "stopped" in said
     assert {(run.info.run_name, run.info.status) for run in new_runs(finished.client, known)} == {
-        ("main", "KILLED"), ("phase1", "KILLED")
+        ("main light seed 0", "KILLED"), ("phase1", "KILLED")
     }  # fmt: skip
     wait_until(lambda: not living(process.pid), seconds=10)
 

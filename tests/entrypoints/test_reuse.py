@@ -4,11 +4,13 @@ import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 from mlflow import MlflowClient
 
 from entrypoints import pipeline
+from entrypoints.launch import steps
 from entrypoints.launch.checks import Resolved, check_recipe
 from hands.errors import InvalidInput
 from hands.networks.hands_network import HandsNetwork
@@ -39,8 +41,14 @@ def sought(monkeypatch: pytest.MonkeyPatch):
         devices = resolved_devices(config, create_fabric(config))
         resolved = Resolved(devices, dict.fromkeys((params.g1, params.g2), encoder_weights))
         keys = []
-        monkeypatch.setattr(pipeline, "run_step", lambda entry_point, name, values, key: keys.append(key))
-        pipeline.run_one(params, resolved, entry_point, entry_point, **given)
+
+        def run_step(entry_point: str, name: str, place: str, values: dict, key: str) -> NoReturn:
+            keys.append(key)
+            raise StopIteration
+
+        monkeypatch.setattr(steps, "run_step", run_step)
+        with pytest.raises(StopIteration):
+            steps.Steps(params, resolved, 1).run(entry_point, entry_point, **given)
         found = find_finished(keys[0])
         return found and found.info.run_id
 
@@ -81,7 +89,7 @@ def test_a_packed_set_that_is_another_by_now_is_not_taken_for_it(prepared, sough
 
 
 def test_other_code_makes_it_again(prepared, sought, monkeypatch):
-    monkeypatch.setattr(pipeline, "code_digest", lambda entry_point: "other")
+    monkeypatch.setattr(steps, "code_digest", lambda entry_point: "other")
     assert sought({"size": 32}, "prepare", data_dir=prepared.raw) is None
 
 

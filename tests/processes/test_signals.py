@@ -92,7 +92,7 @@ def test_a_step_ends_and_is_killed_when_a_signal_comes_as_it_starts(store, on_st
     start_server()
     on_start(terminate)
     with mlflow.start_run() as run, pytest.raises(Terminated):
-        run_step("prepare", "prepare", {}, "of no other step")
+        run_step("prepare", "prepare", "step 1 of 1", {}, "of no other step")
     assert not multiprocessing.active_children()
     (step,) = store.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     assert step.info.status == "KILLED"

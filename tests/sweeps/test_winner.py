@@ -139,7 +139,8 @@ def test_run_of_main_shows_what_was_taken_and_from_where(tmp_path, store, monkey
     trained = []
     monkeypatch.setattr(pipeline, "start_server", lambda: None)
     monkeypatch.setattr(pipeline, "call", lambda function, params: None)
-    monkeypatch.setattr(pipeline, "run_recipe", lambda params, resolved: trained.append(params))
+    monkeypatch.setattr(pipeline, "run_recipe", lambda params, steps: trained.append(params))
+    monkeypatch.setattr(pipeline, "tell", lambda result, seconds: None)
     result = invoke("main", params_from=written(tmp_path, palm_factor=2.5))
     assert result.exit_code == 0, result.output
     assert trained[0].palm_factor == 2.5

@@ -132,10 +132,15 @@ def test_a_model_is_registered_once(registry, models, store):
 
 
 @pytest.mark.parametrize(("scores", "said"), [
-    ([a_score(0.5)], "champion, with val/miou 0.5000"),
+    ([a_score(0.5)], "champion, the first on this dataset"),
     ([a_score(0.5), a_score(0.4)], "val/miou 0.4000; version 1 stays champion with 0.5000 on the same pictures"),
-    ([a_score(0.9), a_score(0.4, "b")], "champion, with val/miou 0.4000"),
-    ([a_score(0.5, val="minival")], "champion-train-minival, with val/miou 0.5000"),
+    ([a_score(0.9), a_score(0.4, "b")], "champion, the first on this dataset"),
+    (
+        [a_score(0.3), a_score(0.4), a_score(0.9, "b"), a_score(0.4)],
+        "val/miou 0.4000; version 2 stays champion with 0.4000 on the same pictures",
+    ),
+    ([a_score(0.1), a_score(0.3), a_score(0.4)], "champion, before version 2 with val/miou 0.3000 on the same pictures"),
+    ([a_score(0.5, val="minival")], "champion-train-minival, the first on this dataset"),
     ([a_score(math.nan)], "its val/miou is nan; no champion"),
     (
         [a_score(0.9, train="trainval")],

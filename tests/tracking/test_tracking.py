@@ -126,7 +126,7 @@ def test_logging_a_model_says_nothing(store, capfd):
 
 def test_the_dataset_is_tied_to_the_run(store, tiny_packed):
     with tracking.run("phase1", {}):
-        tracking.log_dataset(tiny_packed, "training")
+        tracking.log_dataset(tiny_packed.folder, tiny_packed.manifest, "training")
     (used,) = newest_run(store).inputs.dataset_inputs
     tags = {tag.key: tag.value for tag in used.tags}
     assert used.dataset.digest == tiny_packed.manifest.digest
