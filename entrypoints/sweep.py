@@ -5,6 +5,7 @@ Produces: a nested run for each trial, best_params.json, trials.csv, plots; the 
 the same command goes on with, here or on another machine.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -13,6 +14,8 @@ from mlflow.entities import RunInfo
 from entrypoints.launch.parameters import SWEEP, entry_point
 from entrypoints.launch.processes import call
 from hands import tracking
+from hands.packed.manifest import read_manifest
+from hands.tracking.models import use_model
 from sweeps.job import Job, SweepRun
 from sweeps.space import load_space
 from sweeps.storage import open_storage, shown
@@ -45,6 +48,9 @@ def run_sweep(params: SimpleNamespace, config: StudyConfig, info: RunInfo) -> No
     storage = open_storage(config.storage, config.heartbeat_s)
     start_server()
     setting = call(find_setting, params)
+    tracking.log_dataset(Path(params.packed_dir), read_manifest(Path(params.packed_dir)), "training")
+    for model in (params.g1_model, params.d_model):
+        use_model(model)
     study = create_study(storage, config, space, setting.common)
     threads = threads_per_worker(params.n_workers)
     mlflow.set_tag("hands.threads", str(threads))

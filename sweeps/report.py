@@ -8,7 +8,8 @@ import mlflow
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hands.tracking import log_output
+from hands.tracking import SCORE_TAG, log_output
+from hands.tracking.experiments import NOTE_TAG, run_page
 from sweeps.plots import log_plots
 from sweeps.reconciliation import KILLED_WORKER
 from sweeps.space import Space
@@ -16,6 +17,7 @@ from sweeps.study import DESCRIPTION, FIRST, REASON, REPEATS, RUN_ID, WORKER
 from sweeps.winner import BEST_PARAMS, FORMAT
 
 TABLE = "trials.csv"
+SHOWN = 5  # trials of the page
 
 
 def report(study: optuna.Study, space: Space) -> None:
@@ -29,7 +31,32 @@ def report(study: optuna.Study, space: Space) -> None:
     mlflow.log_dict(best_params(study, space), BEST_PARAMS)
     mlflow.log_metrics({f"best/{space.metric.removeprefix('val/')}": best.value, "best/trial": best.number})
     log_output("best_run", best.user_attrs[RUN_ID])
+    mlflow.set_tags({SCORE_TAG: f"{space.metric} {best.value:.4f}", NOTE_TAG: page(study, space)})
     log_plots(study, space.metric)
+
+
+def page(study: optuna.Study, space: Space) -> str:
+    """Markdown of the sweep's own page: the best trials and what to do with them."""
+    run = mlflow.active_run().info
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    complete.sort(key=lambda trial: trial.value, reverse=space.direction == "maximize")
+    known = next((f", known weights at best {trial.value:.4f}" for trial in complete if trial.user_attrs.get(FIRST)), "")
+    number = counts(trials)
+    columns = ["trial", space.metric, *space.moved(), "run"]
+    lines = [
+        f"**best {space.metric} {complete[0].value:.4f}** (trial {complete[0].number}{known}); {number['trials/complete']} "
+        f"trials complete, {number['trials/pruned']} pruned, {number['trials/fail']} failed. To train with it: "
+        f"`-P params_from={run.run_id}`",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+    ]
+    for trial in complete[:SHOWN]:
+        weights = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in space.weights(trial.params).values()]
+        link = f"[{trial.user_attrs[RUN_ID]}]({run_page(run.experiment_id, trial.user_attrs[RUN_ID])})"
+        lines.append(f"| {' | '.join([str(trial.number), f'{trial.value:.4f}', *weights, link])} |")
+    return "\n".join(lines)
 
 
 def best_params(study: optuna.Study, space: Space) -> dict:

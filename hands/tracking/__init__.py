@@ -38,6 +38,7 @@ FAILURE_TAG = "hands.failure"
 WARNING_TAG = "hands.warning"
 OUTPUT_TAG, DIGEST_TAG = "hands.output.", "hands.digest."
 COVERAGE_TAG = "hands.coverage."
+SCORE_TAG = "score"  # the headline in words, where a page shows tags before metrics
 BRIEF_S = 10
 
 _begun: mlflow.ActiveRun | None = None

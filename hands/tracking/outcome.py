@@ -9,13 +9,13 @@ from mlflow.entities import LoggedModelOutput, Run
 
 from hands.packed.manifest import Manifest
 from hands.parts import PART_SCORES
-from hands.tracking import finite_metrics, log_dataset
+from hands.tracking import SCORE_TAG, finite_metrics, log_dataset
 from hands.tracking.experiments import NOTE_TAG, model_page, run_page
 from hands.tracking.models import logged_model_id
 from hands.tracking.registry import Standing
 
 RATE = "train/images_per_s"
-SCORE_TAG, MODEL_TAG, STANDING_TAG = "score", "hands.model", "hands.standing"
+MODEL_TAG, STANDING_TAG = "hands.model", "hands.standing"
 SCORES = ("miou", "miou_single", "miou_interacting", "miou_overlap", "absent_hand")  # of the description's table
 
 
