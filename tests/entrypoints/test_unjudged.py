@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hands.errors import InvalidInput
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
 from hands.parts import HAND_TYPES, PART_NAMES
 from hands.steps import start
 from hands.tracking import COVERAGE_TAG

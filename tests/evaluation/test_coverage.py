@@ -10,7 +10,8 @@ from hands.errors import InvalidInput
 from hands.evaluation.coverage import coverage, judged_hands, require_judged, require_parts, unscored
 from hands.evaluation.metrics import HandsIoU, confusion_matrices, overlap_confusion
 from hands.packed.augment import centre
-from hands.packed.packed_set import PackedSet, PackedSubset, PackedWriter
+from hands.packed.packed_set import PackedSet, PackedSubset
+from hands.packed.packed_writer import PackedWriter
 from hands.parts import HAND_TYPES, PART_NAMES
 from tests.packed.blobs import CHANNELS
 

@@ -10,7 +10,8 @@ import torch
 from hands.networks.hands_network import HandsNetwork, network_spec
 from hands.packed import augment
 from hands.packed.manifest import SUBSET_CHANNELS
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
 from hands.packed.prepare import PackConfig, pack
 from hands.parts import HAND_TYPES
 from hands.raw.layout import RawDataset

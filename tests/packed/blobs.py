@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from hands.packed.manifest import SUBSET_CHANNELS, record_side
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
 from hands.parts import HAND_TYPES, NUM_PARTS, PART_COLOURS
 
 SIZE = 32

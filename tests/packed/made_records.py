@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hands.packed.packed_set import PackedWriter
+from hands.packed.packed_writer import PackedWriter
 from hands.processes.folders import whole_folder
 
 SIZE = 16

@@ -10,7 +10,8 @@ import torch
 from hands.errors import InvalidInput
 from hands.packed.batches import BatchStream, RecordReader, Shard
 from hands.packed.index import checksums
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
 from tests.packed.blobs import CHANNELS, SIZE
 from tests.project import invoke
 

@@ -15,7 +15,8 @@ import torch
 from hands.errors import InvalidInput
 from hands.packed.manifest import SUBSET_CHANNELS, record_side
 from hands.packed.mini import mini_positions
-from hands.packed.packed_set import PackedSet, PackedWriter, count_classes
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter, count_classes
 from hands.processes.folders import whole_folder
 from tests.packed.made_records import CHANNELS, COUNTS, SIDE, SIZE, a_record, write_packed
 from tests.project import forked

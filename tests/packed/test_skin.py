@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hands.packed.manifest import Manifest, SubsetManifest, record_side
-from hands.packed.packed_set import PackedWriter
+from hands.packed.packed_writer import PackedWriter
 from hands.packed.prepare import PackConfig, pack
 from hands.packed.skin import red_above_blue, swapped_channels
 from hands.parts import IGNORED
