@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from hands.errors import InvalidInput, shown
 from hands.parts import HANDS, NUM_CLASSES
-from hands.raw.provenance import UNKNOWN, Sources, checked_sources
+from hands.raw.provenance import Sources, checked_sources
 
 VERSION = 2  # 1 took crops' pixels from their centres' places (hands/files/crop.py); mixed, scores would suffer unnoticed
 FILE_NAME = "manifest.json"
@@ -60,7 +60,7 @@ class Manifest:
     source_digest: str
     digest: str
     subsets: dict[str, SubsetManifest]
-    sources: Sources = (UNKNOWN,)
+    sources: Sources
 
     def ignored_share(self, name: str) -> float:
         """Share of a labelled subset's label pixels, over both hands, that are parts.IGNORED."""

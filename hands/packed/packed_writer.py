@@ -12,7 +12,7 @@ from hands.packed.manifest import VERSION, Manifest, SubsetManifest, record_side
 from hands.packed.packed_set import CODES, KEY
 from hands.packed.skin import red_above_blue
 from hands.parts import HANDS, IGNORED, NUM_CLASSES
-from hands.raw.provenance import UNKNOWN, Sources
+from hands.raw.provenance import Sources
 
 
 class PackedWriter:
@@ -69,11 +69,12 @@ class PackedWriter:
         source_digest: str,
         listed: dict[str, int],
         dropped: dict[str, dict[str, int]],
-        sources: Sources = (UNKNOWN,),
+        sources: Sources,
     ) -> Manifest:
         """Flush everything, write the manifest and return it.
 
         listed: subset -> entries in its source list. dropped: subset -> reason -> entries left out.
+        sources: where the data comes from.
         """
         self._records.close()
         for index in self._indexes.values():
