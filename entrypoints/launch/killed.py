@@ -7,6 +7,7 @@ import time
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from hands.processes.output import guard_output
 from hands.tracking import PROCESS_TAG, brief_requests
 
 PATIENCE_S = 60  # for a launcher that goes on after this run, a script that calls mlflow.projects.run
@@ -30,6 +31,7 @@ def main(run_id: str, launcher: int) -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     try:
         with brief_requests():
             main(sys.argv[1], int(sys.argv[2]))
