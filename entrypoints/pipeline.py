@@ -59,7 +59,8 @@ def run_recipe(params: SimpleNamespace, resolved: Resolved) -> None:
         if init_epochs and params.unpaired in ("images", "both"):
             init = step(
                 "phase2_init", f"round {number} init", packed_dir=packed_dir, g1_model=g1_model, g2_model=g2_model,
-                epochs=init_epochs, seed=derived_seed(params.seed, f"round {number} init"),
+                epochs=init_epochs, eval_every=eval_every_of_init(params, init_epochs),
+                seed=derived_seed(params.seed, f"round {number} init"),
             )  # fmt: skip
             g2_model = init["g2_model"]
         paired = step(
@@ -76,6 +77,12 @@ def run_recipe(params: SimpleNamespace, resolved: Resolved) -> None:
     score = Score(float(paired["val_miou"]), manifest.digest, params.train_split, params.val_split)
     standing = register(g2_model, params.registered_model, score)
     print(f"== {params.registered_model} version {standing.version}: {described(standing, score)}", flush=True)
+
+
+def eval_every_of_init(params: SimpleNamespace, epochs: int) -> int:
+    """Where the other steps train on val, its score chooses no epoch of an init, which would be the one that has unlearned
+    least of val: it is evaluated at its end alone, and that epoch is kept."""
+    return epochs if params.train_split == "trainval" else params.eval_every
 
 
 def packed_anew(params: SimpleNamespace, step: Callable[..., dict[str, str]]) -> str:
