@@ -70,7 +70,8 @@ def run_recipe(params: SimpleNamespace, steps: Steps) -> Outcome:
         if initializes(params, number):
             init = steps.run(
                 "phase2_init", f"round {number} init", packed_dir=packed_dir, g1_model=g1_model, g2_model=g2_model,
-                epochs=init_epochs, seed=derived_seed(params.seed, f"round {number} init"),
+                epochs=init_epochs, eval_every=eval_every_of_init(params, init_epochs),
+                seed=derived_seed(params.seed, f"round {number} init"),
             )  # fmt: skip
             g2_model = init["g2_model"]
         paired = steps.run(
@@ -92,6 +93,12 @@ def run_recipe(params: SimpleNamespace, steps: Steps) -> Outcome:
     result = outcome(steps.done, split, g2_model, params.registered_model, standing, said)
     log_outcome(result, packed_dir, manifest)
     return result
+
+
+def eval_every_of_init(params: SimpleNamespace, epochs: int) -> int:
+    """Where the other steps train on val, its score chooses no epoch of an init, which would be the one that has unlearned
+    least of val: it is evaluated at its end alone, and that epoch is kept."""
+    return epochs if params.train_split == "trainval" else params.eval_every
 
 
 def packed_anew(params: SimpleNamespace, steps: Steps) -> str:

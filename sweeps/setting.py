@@ -43,9 +43,9 @@ def find_setting(params: SimpleNamespace) -> Setting:
         InvalidInput: a model or the packed set cannot be had, or they do not fit together.
     """
     space = load_space(params.space)
-    check_splits(params, space.metric)
-    g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
     packed = PackedSet.open(params.packed_dir)
+    check_splits(packed, params, space.metric)
+    g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
     manifest = packed.manifest
     if params.init_epochs and params.unpaired not in ("images", "both"):
         raise InvalidInput(
@@ -73,9 +73,8 @@ def find_setting(params: SimpleNamespace) -> Setting:
     return Setting(common, Models(str(g1), str(d)), gpus)
 
 
-def check_splits(params: SimpleNamespace, metric: str) -> None:
+def check_splits(packed: PackedSet, params: SimpleNamespace, metric: str) -> None:
     """Raises InvalidInput for splits that trials cannot learn from, or that cannot give the metric."""
-    packed = PackedSet.open(params.packed_dir)
     val = packed.subset(params.val_split)
     require_judged(val)
     require_parts(packed.subset(params.train_split))

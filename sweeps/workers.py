@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from hands.errors import InvalidInput
+from hands.processes.output import guard_output
 from hands.processes.parents import end_with_parent
 from hands.processes.signals import STOP_SIGNALS
 from sweeps.errors import GivenUp, cause
@@ -114,6 +115,7 @@ def find_setting(params: SimpleNamespace) -> "Setting":
 
 
 def _work(job: Job, say: Connection) -> None:
+    guard_output()
     end_with_parent(STOP_TIMEOUT_S)
     from sweeps.worker import work  # torch and the rest: imported in the fork server alone
 

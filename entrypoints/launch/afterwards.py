@@ -11,7 +11,7 @@ import time
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from hands.errors import masked
+from hands.processes.output import guard_output
 from hands.tracking import PROCESS_TAG, brief_requests
 from hands.tracking.experiments import SHOWN_BY
 
@@ -41,8 +41,9 @@ def main(run_id: str, launcher: int, stopped: bool) -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     try:
         with brief_requests():
             main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "stopped")
     except MlflowException as error:
-        sys.exit(f"run {sys.argv[1]} may show another state than KILLED: {masked(str(error))}")
+        sys.exit(f"run {sys.argv[1]} may show another state than KILLED: {error}")

@@ -10,10 +10,10 @@ import click
 from entrypoints.launch import places
 from entrypoints.launch.ending import ended
 from entrypoints.launch.explanations import explained
-from entrypoints.launch.output import forgive_full_disks
 from entrypoints.launch.server import check_server
 from entrypoints.launch.stopping import STOPPED, end_as_killed, terminate_on_signals
 from hands.errors import InvalidInput
+from hands.processes.output import guard_output
 from hands.steps.parameters import DATA, DEVICES, LOSS, ONE_DEVICE
 
 
@@ -216,7 +216,7 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
         @click.command(help=(function.__doc__ or "").strip().split("\n")[0])
         def command(**values):
             terminate_on_signals()
-            forgive_full_disks()
+            guard_output()
             if places.said():
                 click.echo(f"== {places.said()}")
             try:

@@ -7,11 +7,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from hands.evaluation.coverage import require_labels
-from hands.evaluation.inference import Autocast
-from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
+from hands.evaluation.inference import Autocast, SubsetScores, logits_of_subset
+from hands.evaluation.metrics import Scores
 from hands.networks.logits import hand_rows, labels_of
-from hands.packed.augment import centre
 from hands.packed.batches import RecordReader
 from hands.parts import IGNORED
 
@@ -40,25 +38,16 @@ def score_in_detail(network: nn.Module, reader: RecordReader, batch_size: int, a
     Raises:
         InvalidInput: the subset has no labels.
     """
-    require_labels(reader.subset)
-    network.eval()
-    size = reader.subset.size
-    metric = HandsIoU(size).to(reader.device)
-    hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
-    mious, reliability = [], torch.zeros(BINS, 3, dtype=torch.float64)
+    scored, reliability = SubsetScores(reader), torch.zeros(BINS, 3, dtype=torch.float64)
     indices = np.arange(len(reader.subset))
-    for start in tqdm(range(0, len(indices), batch_size), unit="batch"):
-        batch = indices[start : start + batch_size]
-        with torch.inference_mode():
-            images, labels = centre(reader.read(batch), size)
-            with autocast():
-                logits = network(images)
+    with tqdm(total=len(indices), unit="image", mininterval=5) as bar:
+        for batch, _, labels, logits in logits_of_subset(network, reader, indices, batch_size, autocast):
             predicted = labels_of(logits)
-            confusions = confusion_matrices(predicted, labels)
-            metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
-            mious.append(image_hand_miou(confusions, size).cpu().numpy())
             reliability += reliability_counts(logits, predicted, labels).cpu()
-    return Detail(metric.scores(), np.concatenate(mious), reliability.numpy())
+            del logits
+            scored.add(batch, labels, predicted)
+            bar.update(len(batch))
+    return Detail(scored.scores(), scored.mious().cpu().numpy(), reliability.numpy())
 
 
 def reliability_counts(logits: torch.Tensor, predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Batched prediction: shared by the training steps' evaluation, `evaluate`, `predict` and the served model."""
+"""Batched prediction: shared by the training steps' evaluation, `evaluate`, `compare`, `predict` and the served model."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -17,18 +17,63 @@ from hands.packed.batches import RecordReader, Shard
 Autocast = Callable[[], AbstractContextManager]
 
 
+def logits_of_subset(
+    network: nn.Module, reader: RecordReader, indices: np.ndarray, batch_size: int, autocast: Autocast
+) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Yields (indices, images, ground-truth labels, logits) batch by batch; evaluation mode is set.
+
+    Logits take most of the memory: who asks for the next ones deletes these first.
+    """
+    network.eval()
+    for start in range(0, len(indices), batch_size):
+        batch = indices[start : start + batch_size]
+        yield batch, *_seen(network, reader.read(batch), reader.subset.size, autocast)
+
+
+def _seen(network: nn.Module, records: torch.Tensor, size: int, autocast: Autocast) -> tuple[torch.Tensor, ...]:
+    """Images, labels and logits, in a function of its own: the generator would hold them while it waits."""
+    with torch.inference_mode(), autocast():
+        images, labels = centre(records, size)
+        return images, labels, network(images)
+
+
 def predict_subset(
     network: nn.Module, reader: RecordReader, indices: np.ndarray, batch_size: int, autocast: Autocast
 ) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Yields (indices, images, ground-truth labels, predicted labels uint8) batch by batch; evaluation mode is set."""
-    network.eval()
-    size = reader.subset.size
-    for start in range(0, len(indices), batch_size):
-        batch = indices[start : start + batch_size]
-        with torch.inference_mode(), autocast():
-            images, labels = centre(reader.read(batch), size)
-            predicted = labels_of(network(images))
+    for batch, images, labels, logits in logits_of_subset(network, reader, indices, batch_size, autocast):
+        predicted = labels_of(logits)
+        del logits
         yield batch, images, labels, predicted
+
+
+class SubsetScores:
+    """Scores of a labelled subset, as far as its batches have come.
+
+    Raises:
+        InvalidInput: the subset has no labels.
+    """
+
+    def __init__(self, reader: RecordReader):
+        require_labels(reader.subset)
+        self._size = reader.subset.size
+        self._metric = HandsIoU(self._size).to(reader.device)
+        self._hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
+        self._mious = [torch.empty(0, 2, dtype=torch.float64, device=reader.device)]
+
+    def add(self, indices: np.ndarray, labels: torch.Tensor, predicted: torch.Tensor) -> None:
+        """True and predicted labels (N, 2, S, S) of the pictures at N indices."""
+        confusions = confusion_matrices(predicted, labels)
+        self._metric.update(confusions, overlap_confusion(predicted, labels), self._hand_types[torch.from_numpy(indices)])
+        self._mious.append(image_hand_miou(confusions, self._size))
+
+    def scores(self) -> Scores:
+        """Of all processes together."""
+        return self._metric.scores()
+
+    def mious(self) -> torch.Tensor:
+        """(N, 2) float64 mean IoU of each picture that this process has added, and hand; NaN where nothing is judged."""
+        return torch.cat(self._mious)
 
 
 def score_subset(
@@ -43,17 +88,10 @@ def score_subset(
     Raises:
         InvalidInput: the subset has no labels.
     """
-    require_labels(reader.subset)
-    metric = HandsIoU(reader.subset.size).to(reader.device)
-    hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
-    mious = [torch.empty(0, dtype=torch.float64, device=reader.device)]
+    scored = SubsetScores(reader)
     share = np.arange(shard.rank, len(reader.subset), shard.world_size)
-    batches = predict_subset(network, reader, share, batch_size, autocast)
-    bar = tqdm(total=len(share), unit="image", mininterval=5, disable=not progress)
-    for batch, _, labels, predicted in batches:
-        confusions = confusion_matrices(predicted, labels)
-        metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
-        mious.append(image_hand_miou(confusions, reader.subset.size).nanmean(dim=1))
-        bar.update(len(batch))
-    bar.close()
-    return metric.scores(), torch.cat(mious).cpu().numpy()
+    with tqdm(total=len(share), unit="image", mininterval=5, disable=not progress) as bar:
+        for batch, _, labels, predicted in predict_subset(network, reader, share, batch_size, autocast):
+            scored.add(batch, labels, predicted)
+            bar.update(len(batch))
+    return scored.scores(), scored.mious().nanmean(dim=1).cpu().numpy()

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from hands.errors import InvalidInput, shown
 from hands.parts import HANDS, NUM_CLASSES
-from hands.raw.provenance import UNKNOWN, Sources, checked_sources
+from hands.raw.provenance import Sources, checked_sources
 
 VERSION = 2  # 1 took crops' pixels from their centres' places (hands/files/crop.py); mixed, scores would suffer unnoticed
 FILE_NAME = "manifest.json"
@@ -60,7 +60,7 @@ class Manifest:
     source_digest: str
     digest: str
     subsets: dict[str, SubsetManifest]
-    sources: Sources = (UNKNOWN,)
+    sources: Sources
 
     def ignored_share(self, name: str) -> float:
         """Share of a labelled subset's label pixels, over both hands, that are parts.IGNORED."""
@@ -111,14 +111,16 @@ class _Checker:
         self._file = file
 
     def manifest(self, content: object) -> Manifest:
-        content = self._object(content, "the manifest", Manifest)
-        version = self._count(content["version"], "version")
+        # the version first: what another one lacks or has otherwise follows from it
+        version = self._count(self._mapping(content, "the manifest").get("version"), "version")
         if version != VERSION:
             self._fail(f"version is {version}, this code reads version {VERSION}, whose crops lie on another pixel grid")
+        content = self._object(content, "the manifest", Manifest)
         size = self._count(content["size"], "size")
         side = record_side(size)
-        if (content["side"], content["margin"]) != (side, (side - size) // 2):
-            self._fail(f"side and margin do not belong to size {size}")
+        found = self._count(content["side"], "side"), self._count(content["margin"], "margin")
+        if found != (side, (side - size) // 2):
+            self._fail(f"side and margin are {found[0]} and {found[1]}, which do not belong to size {size}")
         subsets = self._mapping(content["subsets"], "subsets")
         for name in subsets:
             if name not in SUBSET_CHANNELS:
@@ -145,10 +147,9 @@ class _Checker:
         content = self._object(content, f"subset {name}", SubsetManifest)
         channels = self._count(content["channels"], f"{name}.channels")
         if channels not in SUBSET_CHANNELS[name]:
-            self._fail(f"{name}.channels is {channels}")
-        dropped = {
-            reason: self._count(count, f"{name}.dropped") for reason, count in self._mapping(content["dropped"], name).items()
-        }
+            self._fail(f"{name}.channels is {channels}, expected {' or '.join(map(str, SUBSET_CHANNELS[name]))}")
+        reasons = self._mapping(content["dropped"], f"{name}.dropped")
+        dropped = {reason: self._count(count, f"{name}.dropped") for reason, count in reasons.items()}
         subset = SubsetManifest(
             count=self._count(content["count"], f"{name}.count"),
             listed=self._count(content["listed"], f"{name}.listed"),
@@ -167,10 +168,10 @@ class _Checker:
     def _class_pixels(self, content: object, field: str, labelled: bool) -> tuple[tuple[int, ...], ...]:
         rows = len(HANDS) if labelled else 0
         if not isinstance(content, list) or len(content) != rows:
-            self._fail(f"{field} does not have {rows} rows")
+            self._fail(f"{field} is {shown(content)}, expected {rows} rows")
         for row in content:
             if not isinstance(row, list) or len(row) != NUM_CLASSES:
-                self._fail(f"{field} does not have {NUM_CLASSES} counts a hand")
+                self._fail(f"a row of {field} is {shown(row)}, expected {NUM_CLASSES} counts")
         return tuple(tuple(self._pixels(count, field) for count in row) for row in content)
 
     def _object(self, content: object, what: str, kind: type) -> dict:
@@ -182,22 +183,22 @@ class _Checker:
 
     def _mapping(self, content: object, what: str) -> dict:
         if not isinstance(content, dict):
-            self._fail(f"{what} is not a JSON object")
+            self._fail(f"{what} is {shown(content)}, expected a JSON object")
         return content
 
     def _count(self, content: object, field: str) -> int:
         if type(content) is not int or not 0 <= content < _MAX_COUNT:
-            self._fail(f"{field} is not a whole number from 0 on")
+            self._fail(f"{field} is {shown(content)}, expected a whole number from 0 to {_MAX_COUNT - 1}")
         return content
 
     def _pixels(self, content: object, field: str) -> int:
         if type(content) is not int or not 0 <= content < 1 << 62:
-            self._fail(f"{field} holds something that is not a pixel count")
+            self._fail(f"{field} holds {shown(content)}, expected pixel counts")
         return content
 
     def _text(self, content: object, field: str) -> str:
         if not isinstance(content, str) or not 0 < len(content) <= 64 or not content.isalnum():
-            self._fail(f"{field} is not a short word")
+            self._fail(f"{field} is {shown(content)}, expected 1 to 64 letters and digits")
         return content
 
     def _fail(self, what: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The packed set: crops of fixed size in one LMDB, read in whole batches.
+"""The packed set: crops of fixed size in one LMDB, read in whole batches; packed_writer.py writes it.
 
     <folder>/manifest.json       geometry, counts, class pixel counts, digests (hands/packed/manifest.py)
     <folder>/records.lmdb/       key: subset code (1 byte), record number (4 bytes, big endian); value: C x P x P bytes
@@ -10,35 +10,22 @@ box enlarged by 1.25 at the crop's pixel scale: the central size x size pixels a
 is margin for rotation, scale and translation. What is read is compared with the checksum that `prepare` wrote.
 """
 
-import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
 
 from hands.errors import InvalidInput
-from hands.files.lmdb_files import LmdbWriter, environment
-from hands.packed.index import UNLABELLED, Index, checksums, index_line, label_facts, read_index
-from hands.packed.manifest import (
-    SUBSET_CHANNELS,
-    VERSION,
-    Manifest,
-    SubsetManifest,
-    read_manifest,
-    record_side,
-    write_manifest,
-)
+from hands.files.lmdb_files import environment
+from hands.packed.index import Index, checksums, read_index
+from hands.packed.manifest import SUBSET_CHANNELS, Manifest, read_manifest
 from hands.packed.mini import mini_positions
-from hands.packed.skin import red_above_blue
-from hands.parts import HANDS, IGNORED, NUM_CLASSES
-from hands.raw.provenance import UNKNOWN, Sources
 
-_KEY = struct.Struct(">BI")
-_CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
+KEY = struct.Struct(">BI")
+CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
 _VIEWS = {"minitrain": "train", "minival": "val", "miniunpaired_images": "unpaired_images"}
 SUBSET_NAMES = (*SUBSET_CHANNELS, *_VIEWS, "trainval")
 
@@ -101,7 +88,7 @@ class PackedSubset:
         with environment(self._folder / "records.lmdb").begin(buffers=True) as transaction:
             keys = zip(self._codes[wanted].tolist(), self._numbers[wanted].tolist(), strict=True)
             for row, key in zip(rows, keys, strict=True):
-                record = transaction.get(_KEY.pack(*key))
+                record = transaction.get(KEY.pack(*key))
                 if record is None or len(record) != record_bytes:
                     self._refuse_record(key, record, record_bytes)
                 row[:] = np.frombuffer(record, np.uint8)
@@ -176,7 +163,7 @@ class PackedSet:
             channels=subset.channels,
             index=index,
             _folder=self.folder,
-            _codes=np.full(len(numbers), _CODES[base], dtype=np.uint8),
+            _codes=np.full(len(numbers), CODES[base], dtype=np.uint8),
             _numbers=numbers,
         )
 
@@ -192,123 +179,3 @@ def _concatenate(name: str, first: PackedSubset, second: PackedSubset) -> Packed
         _codes=np.concatenate([first._codes, second._codes]),
         _numbers=np.concatenate([first._numbers, second._numbers]),
     )
-
-
-class PackedWriter:
-    """Writes a packed set into `folder`, record by record; `finish` writes the manifest.
-
-    Args:
-        folder: an existing empty folder (hands.processes.folders.whole_folder makes one that appears whole or not at all).
-        size: side of the crops, a multiple of 16.
-        channels: stored subset -> channel count, for every subset the set shall have.
-    """
-
-    def __init__(self, folder: str | Path, size: int, channels: dict[str, int]):
-        self._folder = Path(folder)
-        self._size = size
-        self._side = record_side(size)
-        self._channels = channels
-        self._records = LmdbWriter(self._folder / "records.lmdb", ascending=False)
-        (self._folder / "index").mkdir()
-        self._indexes = {name: self._new_index(name) for name in channels}
-        self._hashes = {name: hashlib.sha256() for name in channels}
-        self._counts = dict.fromkeys(channels, 0)
-        self._class_pixels = {name: np.zeros((len(HANDS), NUM_CLASSES), np.int64) for name in channels}
-        self._red_above_blue: dict[str, list[bool]] = {name: [] for name in channels}
-
-    def _new_index(self, name: str):
-        return (self._folder / "index" / f"{name}.tsv").open("w", encoding="utf-8", newline="\n")
-
-    def add(self, name: str, position: int, hand_type: str, path: str, record: np.ndarray) -> None:
-        """Append a (C, P, P) uint8 record to the stored subset `name`.
-
-        position: the entry's place in the source list, ascending. hand_type: one of parts.HAND_TYPES.
-        path: after images/, no extension; a mask id where there is no image.
-        """
-        shape = (self._channels[name], self._side, self._side)
-        if record.shape != shape or record.dtype != np.uint8:
-            raise ValueError(f"a record of {name} must be uint8 of shape {shape}, got {record.dtype} {record.shape}")
-        content = np.ascontiguousarray(record)
-        facts = UNLABELLED
-        if shape[0] != 3:
-            counts = count_classes(record[-2:], self._size)
-            self._class_pixels[name] += counts
-            facts = label_facts(counts, count_overlap(record[-2:], self._size), self._size)
-        if shape[0] == 5 and (red := red_above_blue(record, self._size)) is not None:
-            self._red_above_blue[name].append(red)
-        line = index_line(position, hand_type, path, content.ravel(), facts)
-        self._records.put(_KEY.pack(_CODES[name], self._counts[name]), content.tobytes())
-        self._indexes[name].write(line)
-        self._hashes[name].update(line.encode() + content.tobytes())
-        self._counts[name] += 1
-
-    def finish(
-        self,
-        channel_order: str,
-        source_digest: str,
-        listed: dict[str, int],
-        dropped: dict[str, dict[str, int]],
-        sources: Sources = (UNKNOWN,),
-    ) -> Manifest:
-        """Flush everything, write the manifest and return it.
-
-        listed: subset -> entries in its source list. dropped: subset -> reason -> entries left out.
-        """
-        self._records.close()
-        for index in self._indexes.values():
-            index.close()
-        manifest = Manifest(
-            version=VERSION,
-            size=self._size,
-            side=self._side,
-            margin=(self._side - self._size) // 2,
-            channel_order=channel_order,
-            source_digest=source_digest,
-            sources=sources,
-            digest=self._digest(),
-            subsets={
-                name: SubsetManifest(
-                    count=self._counts[name],
-                    listed=listed[name],
-                    channels=channels,
-                    class_pixels=() if channels == 3 else tuple(map(tuple, self._class_pixels[name].tolist())),
-                    dropped=dict(sorted(dropped[name].items())),
-                    colour_pictures=len(self._red_above_blue[name]),
-                    red_above_blue=sum(self._red_above_blue[name]),
-                )
-                for name, channels in self._channels.items()
-            },
-        )
-        write_manifest(manifest, self._folder)
-        return manifest
-
-    def _digest(self) -> str:
-        whole = hashlib.sha256(f"packed {VERSION} {self._size}".encode())
-        for name, part in self._hashes.items():
-            whole.update(f"{name} {self._channels[name]} {self._counts[name]}".encode() + part.digest())
-        return whole.hexdigest()[:32]
-
-    def __enter__(self) -> "PackedWriter":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not None:
-            self._records.abandon()
-            for index in self._indexes.values():
-                index.close()
-
-
-def count_classes(labels: np.ndarray, size: int) -> np.ndarray:
-    """Pixels of each class in the central size x size of (2, P, P) labels, ignored ones left out: (2, 17) int64."""
-    return np.stack([np.bincount(hand[hand != IGNORED], minlength=NUM_CLASSES) for hand in _central(labels, size)])
-
-
-def count_overlap(labels: np.ndarray, size: int) -> int:
-    """Pixels in the central size x size of (2, P, P) labels that belong to a part of both hands."""
-    centre = _central(labels, size)
-    return int(((centre > 0) & (centre < NUM_CLASSES)).all(axis=0).sum())
-
-
-def _central(labels: np.ndarray, size: int) -> np.ndarray:
-    margin = (labels.shape[-1] - size) // 2
-    return labels[:, margin : margin + size, margin : margin + size]

@@ -13,7 +13,7 @@ from hands.packed.broken import BrokenLimit
 from hands.packed.disjoint import KEPT_APART, Copies, LeftOut, Listed, left_out
 from hands.packed.dropped import Dropped
 from hands.packed.manifest import Manifest, record_side
-from hands.packed.packed_set import PackedWriter
+from hands.packed.packed_writer import PackedWriter
 from hands.packed.packing import Packed, Task, pack_task
 from hands.packed.places import PlacesWriter
 from hands.processes.folders import whole_folder

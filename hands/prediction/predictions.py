@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
 from hands.errors import InvalidInput
-from hands.evaluation.inference import Autocast, predict_subset
+from hands.evaluation.inference import Autocast, logits_of_subset, predict_subset
 from hands.files.boxes import Box
 from hands.files.decoding import BrokenEntry
 from hands.files.encoding import encode_part_ids
 from hands.networks.logits import labels_of, probabilities_of
-from hands.packed.augment import centre
 from hands.packed.batches import RecordReader
 from hands.packed.places import read_places
 from hands.parts import HAND_SUFFIXES
@@ -152,12 +150,9 @@ def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, 
     subset = reader.subset
     places = read_places(subset)
     with whole_folder(out_dir) as partial, tqdm(total=len(subset), unit="image", mininterval=5) as progress:
-        for start in range(0, len(subset), batch_size):
-            indices = np.arange(start, min(start + batch_size, len(subset)))
-            with torch.inference_mode(), autocast():
-                images, _ = centre(reader.read(indices), subset.size)
-                logits = network(images)
+        for indices, images, _, logits in logits_of_subset(network, reader, np.arange(len(subset)), batch_size, autocast):
             predicted, probabilities = labels_of(logits).cpu().numpy(), probabilities_of(logits).cpu().numpy()
+            del logits
             for n, (i, picture) in enumerate(zip(indices, to_uint8(images), strict=True)):
                 write_labels(partial, subset.paths[i], predicted[n])
                 write_overlay(partial, subset.paths[i], picture, predicted[n])

@@ -181,6 +181,14 @@ def test_pipeline_forwards_what_the_user_sets(monkeypatch):
     )
 
 
+@pytest.mark.parametrize(("train_split", "evaluated"), [("train", ["3", "3"]), ("trainval", ["8", "5"])])
+def test_an_init_keeps_its_last_epoch_where_val_is_trained_on(monkeypatch, train_split, evaluated):
+    epochs = {"round1_init_epochs": "8", "round2_init_epochs": "5"}
+    steps = recorded_steps(monkeypatch, train_split=train_split, eval_every="3", **epochs)
+    assert [params["eval_every"] for entry_point, _, params in steps if entry_point == "phase2_init"] == evaluated
+    assert {params["eval_every"] for entry_point, _, params in steps if entry_point in ("phase1", "phase2_paired")} == {"3"}
+
+
 def test_no_two_rounds_of_any_two_seeds_have_one_seed(monkeypatch):
     """By adding, round 2 of seed 5 was round 1 of seed 6."""
     rounds = [

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import mlflow
@@ -89,6 +90,14 @@ def test_a_run_that_another_took_the_place_of_goes_once_it_has_ended(store, run_
     assert store.get_run(run_id).info.lifecycle_stage == ("deleted" if points else "active")
     if points:
         store.restore_run(run_id)
+
+
+def test_what_it_cannot_say_is_said_without_a_password(launcher):
+    words = [sys.executable, "-m", "entrypoints.launch.afterwards", "0" * 32, str(launcher.descriptor), "stopped"]
+    away = os.environ | {"MLFLOW_TRACKING_URI": "http://ann:s3cret@127.0.0.1:9"}  # port 9: nobody listens
+    done = subprocess.run(words, cwd=ROOT, env=away, pass_fds=[launcher.descriptor], capture_output=True, text=True)
+    assert done.returncode == 1 and "may show another state than KILLED" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
 
 
 def test_it_does_not_wait_forever(store, run_id, launcher, monkeypatch):

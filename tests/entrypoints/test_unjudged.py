@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from hands.errors import InvalidInput
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
 from hands.parts import HAND_TYPES, PART_NAMES
+from hands.raw.provenance import UNKNOWN
 from hands.steps import start
 from hands.tracking import COVERAGE_TAG
 from hands.training.state import BestEpoch
@@ -38,7 +40,7 @@ def write_set(folder: Path, pixels: dict[str, int], counts: dict[str, int], hand
                         labels[hand, MARGIN, MARGIN : MARGIN + pixels.get(name, HAND)] = 5
                 record = np.concatenate([np.full((3, SIDE, SIDE), position, np.uint8), labels])
                 writer.add(name, position, hand_type, f"{name}/{position}", record[:3] if channels == 3 else record[-channels:])
-        writer.finish("bgr", "0" * 32, counts, {name: {} for name in CHANNELS})
+        writer.finish("bgr", "0" * 32, counts, {name: {} for name in CHANNELS}, (UNKNOWN,))
     return PackedSet.open(folder)
 
 

@@ -10,8 +10,10 @@ from hands.errors import InvalidInput
 from hands.evaluation.coverage import coverage, judged_hands, require_judged, require_parts, unscored
 from hands.evaluation.metrics import HandsIoU, confusion_matrices, overlap_confusion
 from hands.packed.augment import centre
-from hands.packed.packed_set import PackedSet, PackedSubset, PackedWriter
+from hands.packed.packed_set import PackedSet, PackedSubset
+from hands.packed.packed_writer import PackedWriter
 from hands.parts import HAND_TYPES, PART_NAMES
+from hands.raw.provenance import UNKNOWN
 from tests.packed.blobs import CHANNELS
 
 SIZE, SIDE, MARGIN = 64, 80, 8  # a part is judged from 5 pixels on: 20 at 128
@@ -35,7 +37,7 @@ def subset_of(frames: list[Frame], folder: Path, name: str = "val") -> PackedSub
             record = np.concatenate([np.zeros((3, SIDE, SIDE), np.uint8), labels_of(frame)])
             writer.add(name, position, frame[0], f"val/{position}", record)
         counts = dict.fromkeys(CHANNELS, 0) | {name: len(frames)}
-        writer.finish("bgr", "0" * 32, counts, {subset: {} for subset in CHANNELS})
+        writer.finish("bgr", "0" * 32, counts, {subset: {} for subset in CHANNELS}, (UNKNOWN,))
     return PackedSet.open(folder).subset(name)
 
 

@@ -1,5 +1,6 @@
 """Batched prediction and scoring of a subset."""
 
+import weakref
 from contextlib import nullcontext
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from hands.errors import InvalidInput
+from hands.evaluation.detail import score_in_detail
 from hands.evaluation.inference import labels_of, predict_subset, score_subset
 from hands.evaluation.metrics import HandsIoU, confusion_matrices, image_hand_miou, overlap_confusion
 from hands.packed.augment import centre
@@ -51,6 +53,31 @@ def test_prediction_does_not_depend_on_the_batch(tiny_packed: PackedSet, batch_s
     assert torch.equal(images, expected_images) and torch.equal(truth, expected_truth)
     with torch.no_grad():
         torch.testing.assert_close(predicted, labels_of(network.eval()(expected_images)))
+
+
+class Watched(nn.Module):
+    """Refuses a batch while the logits of the one before are still held."""
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.last, self.batches = guessing_network(), lambda: None, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert self.last() is None
+        logits = self.network(images)
+        self.last, self.batches = weakref.ref(logits), self.batches + 1
+        return logits
+
+
+@pytest.mark.parametrize("use", [
+    lambda network, val: list(predict_subset(network, val, np.arange(6), 2, nullcontext)),
+    lambda network, val: score_subset(network, val, 2, nullcontext, ALONE, progress=False),
+    lambda network, val: score_in_detail(network, val, 2, nullcontext),
+], ids=["predict", "score", "in detail"])  # fmt: skip
+def test_logits_of_one_batch_alone_are_held(tiny_packed: PackedSet, use):
+    network = Watched()
+    use(network, reader(tiny_packed, "val"))
+    assert network.batches == 3
 
 
 def test_prediction_is_in_evaluation_mode_without_gradients(tiny_packed: PackedSet):

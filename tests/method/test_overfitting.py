@@ -10,11 +10,13 @@ import torch
 from hands.networks.hands_network import HandsNetwork, network_spec
 from hands.packed import augment
 from hands.packed.manifest import SUBSET_CHANNELS
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
 from hands.packed.prepare import PackConfig, pack
 from hands.parts import HAND_TYPES
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
+from hands.raw.provenance import UNKNOWN
 from hands.synthetic.dataset import SynthesisConfig, frames
 from hands.training.devices import DeviceConfig, create_fabric
 from tests.small_training import Notebook, new_discriminator
@@ -78,7 +80,7 @@ def repeated(packed: PackedSet, folder: Path) -> PackedSet:
             for position, record in enumerate(records):
                 hand_type = HAND_TYPES[train.hand_types[position]]
                 writer.add(name, position, hand_type, train.paths[position], record[slices[count]])
-        writer.finish("bgr", "0" * 32, dict.fromkeys(channels, N), {name: {} for name in channels})
+        writer.finish("bgr", "0" * 32, dict.fromkeys(channels, N), {name: {} for name in channels}, (UNKNOWN,))
     return PackedSet.open(folder)
 
 

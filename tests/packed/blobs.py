@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from hands.packed.manifest import SUBSET_CHANNELS, record_side
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
 from hands.parts import HAND_TYPES, NUM_PARTS, PART_COLOURS
+from hands.raw.provenance import UNKNOWN
 
 SIZE = 32
 COUNTS = {"train": 12, "unpaired_images": 16, "unpaired_masks": 8, "val": 6, "test": 4}
@@ -51,5 +53,5 @@ def write_blobs(folder: Path, size: int, counts: dict[str, int], seed: int) -> P
                 record = record[:3] if channels == 3 else record[-channels:]
                 split = name if name in ("val", "test") else "train"
                 writer.add(name, position, hand_type, f"{split}/Capture0/{name}/cam400000/image{position}", record)
-        writer.finish("bgr", "0" * 32, counts, {name: {} for name in CHANNELS})
+        writer.finish("bgr", "0" * 32, counts, {name: {} for name in CHANNELS}, (UNKNOWN,))
     return PackedSet.open(folder)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hands.packed.packed_set import PackedWriter
+from hands.packed.packed_writer import PackedWriter
 from hands.processes.folders import whole_folder
+from hands.raw.provenance import UNKNOWN
 
 SIZE = 16
 SIDE = 20
@@ -33,4 +34,4 @@ def write_packed(folder: Path, counts: dict[str, int], skip: frozenset[int] = fr
                 record = a_record(CHANNELS[name], 10000 * code + position)
                 hand_type = ("left", "right", "interacting")[position % 3]
                 writer.add(name, position, hand_type, f"{name}/Capture0/seq/cam1/image{position}", record)
-        writer.finish("bgr", "5" * 32, counts, dropped)
+        writer.finish("bgr", "5" * 32, counts, dropped, (UNKNOWN,))

@@ -11,7 +11,8 @@ from hands.files.crop import box_around
 from hands.packed import augment as augment_module
 from hands.packed.augment import augment
 from hands.packed.batches import Shard, seeded_generator
-from hands.packed.packed_set import PackedSet, count_classes
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import count_classes
 from hands.packed.prepare import PackConfig, pack
 from hands.parts import IGNORED
 from hands.raw.layout import RawDataset

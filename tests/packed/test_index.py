@@ -10,7 +10,9 @@ import torch
 from hands.errors import InvalidInput
 from hands.packed.batches import BatchStream, RecordReader, Shard
 from hands.packed.index import checksums
-from hands.packed.packed_set import PackedSet, PackedWriter
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter
+from hands.raw.provenance import UNKNOWN
 from tests.packed.blobs import CHANNELS, SIZE
 from tests.project import invoke
 
@@ -132,7 +134,7 @@ def test_the_index_counts_parts_overlap_and_absent_hands(tmp_path: Path):
             writer.add("unpaired_images", position, "left", f"train/{position}", picture)
             writer.add("unpaired_masks", position, "left", f"{position}", hands)
         counts = dict.fromkeys(CHANNELS, 0) | dict.fromkeys(("val", "unpaired_images", "unpaired_masks"), 4)
-        writer.finish("bgr", "0" * 32, counts, {name: {} for name in CHANNELS})
+        writer.finish("bgr", "0" * 32, counts, {name: {} for name in CHANNELS}, (UNKNOWN,))
     for name in ("val", "unpaired_masks"):
         index = PackedSet.open(tmp_path).subset(name).index
         assert index.parts.tolist() == [1 << 3 | 1 << 16 | 1 << 1, 0, 1 << 9, 0]

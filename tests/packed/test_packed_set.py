@@ -15,8 +15,10 @@ import torch
 from hands.errors import InvalidInput
 from hands.packed.manifest import SUBSET_CHANNELS, record_side
 from hands.packed.mini import mini_positions
-from hands.packed.packed_set import PackedSet, PackedWriter, count_classes
+from hands.packed.packed_set import PackedSet
+from hands.packed.packed_writer import PackedWriter, count_classes
 from hands.processes.folders import whole_folder
+from hands.raw.provenance import UNKNOWN
 from tests.packed.made_records import CHANNELS, COUNTS, SIDE, SIZE, a_record, write_packed
 from tests.project import forked
 
@@ -191,7 +193,7 @@ def write_and_die(destination: Path) -> None:
     with whole_folder(destination) as partial, PackedWriter(partial, SIZE, CHANNELS) as writer:
         for position in range(counts["train"]):
             writer.add("train", position, "left", f"train/{position}", record)
-        writer.finish("bgr", "5" * 32, counts, {name: {} for name in CHANNELS})
+        writer.finish("bgr", "5" * 32, counts, {name: {} for name in CHANNELS}, (UNKNOWN,))
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from hands.packed.manifest import Manifest, SubsetManifest, record_side
-from hands.packed.packed_set import PackedWriter
+from hands.packed.packed_writer import PackedWriter
 from hands.packed.prepare import PackConfig, pack
 from hands.packed.skin import red_above_blue, swapped_channels
 from hands.parts import IGNORED
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
+from hands.raw.provenance import UNKNOWN
 from hands.synthetic.dataset import SynthesisConfig, frames
 
 SIZE, SIDE = 32, 40
@@ -54,7 +55,7 @@ def a_manifest(*counts: tuple[int, int], channel_order: str = "bgr") -> Manifest
         str(i): SubsetManifest(100, 100, 5, (), {}, colour_pictures=colour, red_above_blue=red)
         for i, (colour, red) in enumerate(counts)
     }
-    return Manifest(2, SIZE, SIDE, 4, channel_order, "0", "0", subsets)
+    return Manifest(2, SIZE, SIDE, 4, channel_order, "0", "0", subsets, (UNKNOWN,))
 
 
 @pytest.mark.parametrize("counts", [[], [(0, 0)], [(10, 10)], [(10, 5)], [(10, 0), (20, 20)]])
@@ -76,7 +77,8 @@ def test_a_writer_counts_labelled_pictures_alone(tmp_path: Path):
         for position, hand in enumerate((SKIN, SKIN, SKY, (7, 7, 7))):
             writer.add("train", position, "left", f"train/{position}", a_record(hand, (0, 0, 0)))
         writer.add("unpaired_images", 0, "left", "train/9", a_record(SKY, SKY)[:3])
-        manifest = writer.finish("bgr", "0", {"train": 4, "unpaired_images": 1, "val": 0}, {name: {} for name in channels})
+        listed = {"train": 4, "unpaired_images": 1, "val": 0}
+        manifest = writer.finish("bgr", "0", listed, {name: {} for name in channels}, (UNKNOWN,))
     found = {name: (subset.colour_pictures, subset.red_above_blue) for name, subset in manifest.subsets.items()}
     assert found == {"train": (3, 2), "unpaired_images": (0, 0), "val": (0, 0)}
 

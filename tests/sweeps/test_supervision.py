@@ -85,6 +85,9 @@ def test_report_that_failed_is_tried_again_though_no_trial_has_ended_since(monke
     assert len(tried) == 2
 
 
+STORAGE = "postgresql://ann:s3cret@host/db"
+
+
 def ends_of_workers(monkeypatch, work) -> list[str]:
     """Of one worker that does this; forked, since it is in no module."""
     monkeypatch.setattr(workers, "_server", multiprocessing.get_context("fork"))
@@ -111,6 +114,12 @@ def raising(error: BaseException):
 )
 def test_workers_say_why_they_end(monkeypatch, error, end):
     assert ends_of_workers(monkeypatch, raising(error)) == [end]
+
+
+def test_a_workers_traceback_shows_no_password(monkeypatch, capfd):
+    assert ends_of_workers(monkeypatch, raising(KeyError(f"at {STORAGE}"))) == ["KeyError: 'at postgresql://***@host/db'"]
+    said = capfd.readouterr().err
+    assert "Traceback" in said and "at postgresql://***@host/db" in said and "s3cret" not in said
 
 
 def test_killed_workers_are_replaced_as_often_as_there_are_trials(monkeypatch):

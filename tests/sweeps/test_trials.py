@@ -178,7 +178,7 @@ def test_report_is_readable_in_the_run(params, sweep_run, store):
     assert (best.content["trial"], best.content["value"]) == (study.best_trial.number, study.best_value)
     assert data.tags["score"] == f"val/miou {study.best_value:.4f}"
     first, _, heading, _, *rows = data.tags["mlflow.note.content"].splitlines()
-    assert first.startswith(f"**best val/miou {study.best_value:.4f}** (trial {study.best_trial.number}, known weights at best ")
+    assert first.startswith(f"**best val/miou {study.best_value:.4f}** (trial {study.best_trial.number}, known weights at ")
     assert f"{max(known):.4f}" in first and f"`-P params_from={run_id}`" in first
     assert heading.startswith("| trial | val/miou | ce_weight |") and len(rows) == 3
     assert f"/runs/{study.best_trial.user_attrs[RUN_ID]}?" in rows[0]
