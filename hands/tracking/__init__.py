@@ -1,6 +1,6 @@
 """Everything that goes to MLflow, and the names it goes under: here what a run holds, beside it its models (models), the
-runs of steps (steps), and a training step's epochs (recorder, outbox). May import pictures, packed, networks and what they rest
-on. Read this file first."""
+runs of steps (steps), a training step's epochs (recorder, outbox), and how the table of runs shows them (views). May import
+pictures, packed, networks and what they rest on. Read this file first."""
 
 import logging
 import os
@@ -26,6 +26,7 @@ from hands.errors import InvalidInput, masked
 from hands.processes.identity import is_gone, this_place, this_process
 from hands.processes.processors import allowed_processors
 from hands.tracking.provenance import log_sources
+from hands.tracking.views import offer_scores
 
 if TYPE_CHECKING:  # the pipeline's own process needs neither torch nor what rests on it
     from hands.packed.packed_set import PackedSet
@@ -63,6 +64,7 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
         tags[FAILURE_TAG] = ""
     active = mlflow.start_run(run_id=resumed, tags=tags, log_system_metrics=True)
     try:
+        offer_scores(active.info.experiment_id)
         if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
             MlflowClient().update_run(active.info.run_id, name=entry_point)
         # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
