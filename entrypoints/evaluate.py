@@ -1,7 +1,8 @@
 """Evaluation.
 
 Consumes: a packed set (`packed_dir`), a model (`model`), a labelled subset (`split`).
-Produces: the split's metrics, per-part table, confusion matrices, the ten best and ten worst pictures.
+Produces: the split's metrics, per-part table, confusion matrices, pictures: twelve spread evenly over it, the ten best and the
+ten worst.
 """
 
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from entrypoints.launch.parameters import entry_point
 from hands.steps.parameters import ONE_DEVICE
 
 N_PICTURES = 10
+N_FRAMES = 12
 
 
 @entry_point("packed_dir", "model", "split", "eval_batch_size", "flip", *ONE_DEVICE)
@@ -20,11 +22,12 @@ def main(params: SimpleNamespace) -> None:
 
     from hands import tracking
     from hands.evaluation.coverage import coverage, require_judged
-    from hands.evaluation.inference import predict_subset, score_subset
+    from hands.evaluation.inference import score_subset
     from hands.networks.flipped import FlipAveraged
     from hands.packed.batches import RecordReader, Shard
     from hands.packed.packed_set import PackedSet
-    from hands.pictures.figures import confusion_figure, frame_rows, part_table
+    from hands.pictures.figures import confusion_figure, part_table, spread
+    from hands.pictures.previews import predicted_frames
     from hands.steps.configs import one_device
     from hands.steps.known import known
     from hands.steps.start import fetched_network
@@ -51,14 +54,14 @@ def main(params: SimpleNamespace) -> None:
         tracking.log_scores(scores.values, name, dataset, model_id)
         mlflow.log_table(part_table(scores), f"parts_{name}.json")
         mlflow.log_figure(confusion_figure(scores.confusion), f"confusion_{name}.png")
-        order = np.argsort(mious[~np.isnan(mious)])
-        judged = np.flatnonzero(~np.isnan(mious))[order]
-        for title, indices in (("worst", judged[:N_PICTURES]), ("best", judged[::-1][:N_PICTURES])):
+        judged = np.argsort(mious, kind="stable")[: np.count_nonzero(~np.isnan(mious))]
+        evenly = spread(len(subset), N_FRAMES)
+        for title, indices in (("frames", evenly), ("worst", judged[:N_PICTURES]), ("best", judged[::-1][:N_PICTURES])):
             if len(indices):
-                batch = predict_subset(network, reader, indices, len(indices), fabric.autocast)
-                _, images, truth, predicted = next(batch)
-                captions = [f"{mious[i]:.2f}  {subset.paths[i]}" for i in indices]
-                mlflow.log_image(frame_rows(images, truth, predicted, captions, columns=2), artifact_file=f"{title}_{name}.png")
+                picture = predicted_frames(network, reader, indices, fabric.autocast, mious)
+                mlflow.log_image(picture, artifact_file=f"{title}_{name}.png")
+                if title == "frames":
+                    mlflow.log_image(picture, key=f"{name}_frames", step=0)  # the image grid compares runs by it
         log_step_key("evaluate", vars(params), known(params, packed, one_device(params), fabric))
         print(f"{name}/miou {scores.values['miou']:.4f}")
 

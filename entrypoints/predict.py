@@ -11,6 +11,7 @@ from entrypoints.launch.parameters import entry_point
 from hands.steps.parameters import ONE_DEVICE
 
 N_PREVIEWS = 12
+PHOTOGRAPH_SIDE = 320  # pixels, of its tiles in the run
 
 
 @entry_point("model", "packed_dir", "split", "images", "boxes", "out_dir", "eval_batch_size", "flip", *ONE_DEVICE)
@@ -28,7 +29,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.packed.batches import RecordReader
     from hands.packed.packed_set import PackedSet
     from hands.parts import HANDS
-    from hands.pictures.figures import frame_rows, overlay, tile_rows
+    from hands.pictures.figures import frame_rows, overlay, spread, tile_rows
     from hands.prediction.labelling import Labeller
     from hands.prediction.predictions import TABLE, predict_photographs, predict_split, predict_submission, report
     from hands.steps.configs import one_device
@@ -49,7 +50,7 @@ def main(params: SimpleNamespace) -> None:
 
             def show(name: str, picture: np.ndarray, labels: np.ndarray) -> None:
                 tiles = [picture, *(overlay(picture, hand) for hand in labels)]
-                sheet = tile_rows([tiles], ["image", *HANDS], [name], columns=1)
+                sheet = tile_rows([tiles], ["image", *(f"{hand} hand" for hand in HANDS)], [name], 1, side=PHOTOGRAPH_SIDE)
                 mlflow.log_image(sheet, artifact_file=f"overlays/{name}.png")
 
             source = params.images, params.boxes, params.eval_batch_size, params.out_dir
@@ -68,8 +69,7 @@ def main(params: SimpleNamespace) -> None:
             if not is_made(params.out_dir):
                 write = predict_submission if params.split == "test" else predict_split
                 write(network, reader, fabric.autocast, params.eval_batch_size, params.out_dir)
-            n = len(reader.subset)
-            indices = np.unique(np.linspace(0, n - 1, min(n, N_PREVIEWS)).astype(np.int64))
+            indices = spread(len(reader.subset), N_PREVIEWS)
             _, images, _, predicted = next(predict_subset(network, reader, indices, len(indices), fabric.autocast))
             captions = [reader.subset.paths[i] for i in indices]
             mlflow.log_image(frame_rows(images, None, predicted, captions, 3), artifact_file=f"predicted_{params.split}.png")

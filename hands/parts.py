@@ -97,6 +97,13 @@ BONE_PARTS = {
     (20, 15): 9,
     (20, 19): 9,
 }
+FINGER_PARTS = {  # from the palm to the tip
+    "thumb": (8, 10, 13),
+    "index": (11, 2, 12),
+    "middle": (4, 15, 5),
+    "ring": (1, 16, 6),
+    "pinky": (3, 14, 7),
+}
 
 # One hue a finger, lighter towards the tip; the palm stands back in red-brown.
 PART_COLOURS = np.array(

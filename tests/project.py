@@ -87,7 +87,7 @@ def artifact_paths(client: MlflowClient, run: Run, folder: str | None = None) ->
 
 
 def pictures_logged(client: MlflowClient, run_id: str) -> list[int]:
-    """Epochs of the pictures of validation frames."""
+    """Epochs of the pictures of validation frames; 0 is of the network that training starts from."""
     names = [item.path for item in client.list_artifacts(run_id, "images")]
     return sorted(int(name.split("+")[2]) for name in names if name.endswith(".png"))
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from hands.parts import (
     BONE_PARTS,
+    FINGER_PARTS,
     FINGERS,
     HANDS,
     JOINT_NAMES,
@@ -55,4 +56,5 @@ def test_each_bone_is_its_parts():
         finger = FINGERS[child // 4]
         segment = "base" if finger == "thumb" and child % 4 == 2 else segments[child % 4 + 1]
         assert PART_NAMES[part] == f"{finger} {segment}"
+        assert FINGER_PARTS[finger][3 - child % 4 - 1] == part
     assert PALM_IDS == (8, 9)

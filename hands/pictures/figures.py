@@ -13,14 +13,13 @@ from matplotlib.ticker import MaxNLocator  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
 from hands.evaluation.metrics import Scores, part_iou  # noqa: E402
-from hands.parts import HANDS, IGNORED, NUM_CLASSES, PART_COLOURS, PART_NAMES  # noqa: E402
+from hands.parts import BACKGROUND, HANDS, IGNORED, NUM_CLASSES, PART_COLOURS, PART_NAMES  # noqa: E402
+from hands.pictures.legend import ENTRIES, GREY, Legend  # noqa: E402
 
 OPACITY = 0.6
-GREY = 128  # of ignored pixels
 TILE = 160  # pixels; frames smaller than this are enlarged to it
-GAP, HEADING = 4, 20
-FONT = ImageFont.load_default(13)
-SWATCH, ROW = 12, 20  # of the legend, pixels
+GAP = 4
+LETTERS, SHOWN = 13, 1000  # pixels: height of letters where a sheet is shown so wide, as MLflow does
 
 
 def overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -30,6 +29,11 @@ def overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     colours = np.where(ignored[..., None], GREY, PART_COLOURS[np.where(ignored, 0, labels)])
     painted = (1 - OPACITY) * image + OPACITY * colours
     return np.where((labels > 0)[..., None], painted, image).astype(np.uint8)
+
+
+def spread(n: int, count: int) -> np.ndarray:
+    """Up to `count` positions, evenly over n."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).astype(np.int64))
 
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:
@@ -59,85 +63,84 @@ def frame_rows(
         for hand in range(len(HANDS)):
             row += [overlay(picture, labels[n, hand].cpu().numpy()) for _, labels in sources]
         tiles.append(row)
-    return tile_rows(tiles, headings, captions, columns)
+    return tile_rows(tiles, headings, captions, columns, unknown=truth is not None and bool((truth == IGNORED).any()))
 
 
 def tile_rows(
-    tiles: Sequence[Sequence[np.ndarray]], headings: Sequence[str], captions: Sequence[str], columns: int
+    tiles: Sequence[Sequence[np.ndarray]],
+    headings: Sequence[str],
+    captions: Sequence[str],
+    columns: int,
+    side: int = TILE,
+    unknown: bool = False,
 ) -> Image.Image:
     """Rows of equally large tiles (H, W, 3) under headings, each row with its caption, in `columns` columns; below them which
-    colour is which part. Captions that are too long lose their middle."""
-    frame_width = len(headings) * (TILE + GAP) + 2 * GAP
+    colour is which part. Captions that are too long lose their middle.
+
+    Args:
+        side: width of a tile on the sheet, pixels.
+        unknown: whether some pixels are grey, since their label is not known.
+    """
+    frame_width = len(headings) * (side + GAP) + 2 * GAP
+    font = sheet_font(columns * frame_width, side)
+    line = round(1.4 * font.size)
     height, width = tiles[0][0].shape[:2]
-    tile_height = round(TILE * height / width)
-    frame_height = tile_height + HEADING
-    rows = -(-len(tiles) // columns)
-    width_of_sheet, top_of_legend = columns * frame_width, HEADING + rows * frame_height + GAP
-    places = legend_places(width_of_sheet)
-    sheet = Image.new("RGB", (width_of_sheet, top_of_legend + places[-1][1] + ROW), "white")
+    tile_height = round(side * height / width)
+    frame_height = tile_height + line
+    top_of_legend = line + -(-len(tiles) // columns) * frame_height + GAP
+    legend = Legend(columns * frame_width, font, unknown)
+    sheet = Image.new("RGB", (columns * frame_width, top_of_legend + legend.height), "white")
     draw = ImageDraw.Draw(sheet)
-    draw_legend(draw, places, top_of_legend)
+    legend.draw(draw, top_of_legend)
     for column in range(min(columns, len(tiles))):
         for i, heading in enumerate(headings):
-            draw.text((column * frame_width + i * (TILE + GAP) + GAP, 2), shortened(heading, TILE), fill="black", font=FONT)
-    resample = Image.NEAREST if width < TILE else Image.BILINEAR
+            left = column * frame_width + i * (side + GAP) + GAP
+            draw.text((left, 1), shortened(heading, side, font), fill="black", font=font)
+    resample = Image.NEAREST if width < side else Image.BILINEAR
     for n, row in enumerate(tiles):
-        left, top = (n % columns) * frame_width, HEADING + (n // columns) * frame_height
-        draw.text((left + GAP, top + 1), shortened(captions[n], frame_width - 3 * GAP), fill="black", font=FONT)
+        left, top = (n % columns) * frame_width, line + (n // columns) * frame_height
+        draw.text((left + GAP, top), shortened(captions[n], frame_width - 3 * GAP, font), fill="black", font=font)
         for i, tile in enumerate(row):
-            enlarged = Image.fromarray(tile).resize((TILE, tile_height), resample)
-            sheet.paste(enlarged, (left + i * (TILE + GAP) + GAP, top + HEADING - 2))
+            enlarged = Image.fromarray(tile).resize((side, tile_height), resample)
+            sheet.paste(enlarged, (left + i * (side + GAP) + GAP, top + line))
     return sheet
 
 
-def shortened(text: str, width: float) -> str:
+def sheet_font(width: int, side: int) -> ImageFont.FreeTypeFont:
+    """Of a sheet of this width, wider than SHOWN or not, and tiles of this side: no larger than headings over them may be."""
+    return ImageFont.load_default(round(min(LETTERS * max(1, width / SHOWN), side / 8)))
+
+
+def shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
     """The text, without some of its middle where it is wider than `width` pixels."""
-    if FONT.getlength(text) <= width:
+    if font.getlength(text) <= width:
         return text
     kept = len(text) - 1
-    while kept > 2 and FONT.getlength(text[: kept // 2] + "…" + text[-(kept - kept // 2) :]) > width:
+    while kept > 2 and font.getlength(text[: kept // 2] + "…" + text[-(kept - kept // 2) :]) > width:
         kept -= 1
     return text[: kept // 2] + "…" + text[-(kept - kept // 2) :]
 
 
-def legend_places(width: int) -> list[tuple[int, int]]:
-    """Left and top of each part's entry in a legend of this width, in pixels."""
-    places, left, top = [], GAP, 0
-    for name in PART_NAMES[1:]:
-        entry = SWATCH + 3 * GAP + round(FONT.getlength(name))
-        if left + entry > width and left > GAP:
-            left, top = GAP, top + ROW
-        places.append((left, top))
-        left += entry + GAP
-    return places
-
-
-def draw_legend(draw: ImageDraw.ImageDraw, places: list[tuple[int, int]], top: int) -> None:
-    """The colours and names of parts 1..16, from `top` pixels on."""
-    for part, (x, y) in enumerate(places, 1):
-        draw.rectangle((x, top + y + 2, x + SWATCH, top + y + 2 + SWATCH), fill=tuple(PART_COLOURS[part].tolist()))
-        draw.text((x + SWATCH + GAP, top + y), PART_NAMES[part], fill="black", font=FONT)
-
-
 def learning_curves(history: Sequence[tuple[int, dict[str, float]]]) -> Figure:
-    """Losses, mIoU and discriminator accuracy over the epochs: history is (epoch, metrics) in order. Of a metric that has one
-    value only, the legend tells it."""
+    """Losses, mIoU and discriminator accuracy over the epochs, one below the other: history is (epoch, metrics) in order. Of a
+    metric that has one value only, the legend tells it."""
     groups = [
         ("losses", [name for name in _names(history) if name.startswith("train/loss")]),
         ("mean IoU", [name for name in _names(history) if name.startswith("val/miou")]),
         ("shares", [name for name in _names(history) if name.startswith(("train/d_", "train/kept", "val/absent"))]),
     ]
     groups = [(title, names) for title, names in groups if names]
-    figure, axes = plt.subplots(1, len(groups), figsize=(6 * len(groups), 4.2), squeeze=False, layout="constrained")
-    for axis, (title, names) in zip(axes[0], groups, strict=True):
+    figure, axes = plt.subplots(len(groups), 1, figsize=(9, 3.2 * len(groups)), squeeze=False, layout="constrained")
+    for axis, (title, names) in zip(axes[:, 0], groups, strict=True):
         for name in names:
             points = [(epoch, metrics[name]) for epoch, metrics in history if name in metrics]
             label = name if len(points) > 1 else f"{name} {points[0][1]:.3f}"
-            axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=label)
+            style = "--" if name == "train/loss_total" else "-"  # a sum of one loss lies on it
+            axis.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=label)
         axis.set(title=title, xlabel="epoch", xlim=(history[0][0] - 0.5, history[-1][0] + 0.5))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     plt.close(figure)
     return figure
 
@@ -147,13 +150,17 @@ def _names(history: Sequence[tuple[int, dict[str, float]]]) -> list[str]:
 
 
 def confusion_figure(confusion: np.ndarray) -> Figure:
-    """Row-normalised confusion matrices of both hands, one below the other, from (2, 17, 17) counts; numbers are per cent."""
+    """Row-normalised confusion matrices of both hands, one below the other, from (2, 17, 17) counts; numbers are per cent. The
+    parts of a finger stand side by side."""
+    order = [BACKGROUND, *(part for _, parts in ENTRIES for part in parts)]
+    names = [PART_NAMES[part] for part in order]
+    confusion = confusion[:, order][:, :, order]
     shares = confusion / np.maximum(confusion.sum(axis=2, keepdims=True), 1)
     figure, axes = plt.subplots(len(HANDS), 1, figsize=(9, 17), layout="constrained")
     for axis, hand, values in zip(axes, HANDS, shares, strict=True):
         picture = axis.imshow(values, vmin=0, vmax=1, cmap="viridis")
-        axis.set_xticks(range(NUM_CLASSES), PART_NAMES, rotation=90, fontsize=10)
-        axis.set_yticks(range(NUM_CLASSES), PART_NAMES, fontsize=10)
+        axis.set_xticks(range(NUM_CLASSES), names, rotation=90, fontsize=10)
+        axis.set_yticks(range(NUM_CLASSES), names, fontsize=10)
         axis.set(title=f"{hand} hand", xlabel="predicted", ylabel="ground truth")
         for row, column in zip(*np.nonzero(values >= 0.05), strict=True):
             shade = "black" if values[row, column] > 0.6 else "white"

@@ -18,8 +18,8 @@ from hands.files.encoding import encode_part_ids
 from hands.networks.logits import labels_of, probabilities_of
 from hands.packed.batches import RecordReader
 from hands.packed.places import read_places
-from hands.parts import HAND_SUFFIXES
-from hands.pictures.figures import overlay, to_uint8
+from hands.parts import HAND_SUFFIXES, HANDS
+from hands.pictures.figures import TILE, overlay, tile_rows, to_uint8
 from hands.prediction.labelling import Framed, Labeller, confidence_of, labels_at
 from hands.prediction.photographs import Listed, list_photographs, named, read_photograph
 from hands.prediction.submission import SubmissionWriter
@@ -61,8 +61,8 @@ def predict_photographs(
     """Labels a folder of pictures at their own size, and those in its folders; a picture that cannot be read is left out.
 
     labels/<file>__l.png and __r.png: one channel, part ids 0..16. overlays/<file>.png: both hands side by side, at most
-    OVERLAY_SIDE pixels each. Of a picture with several boxes <file>__box1, <file>__box2, ... TABLE: a line a box, with the box
-    used, the passes made and the confidence of each hand.
+    OVERLAY_SIDE pixels each, with a legend. Of a picture with several boxes <file>__box1, <file>__box2, ... TABLE: a line a
+    box, with the box used, the passes made and the confidence of each hand.
 
     Args:
         show: is called with each output's name, picture (h, w, 3) and labels (2, h, w) as the overlay has them.
@@ -136,7 +136,7 @@ def _write(labeller: Labeller, batch: list[_Waiting], folder: Path, table, show:
         height, width = item.small.shape[:2]
         small = np.stack([_shrunk(hand, height, width) for hand in labels])
         write_labels(folder, item.name, labels)
-        write_overlay(folder, item.name, item.small, small)
+        write_sheet(folder, item.name, item.small, small)
         numbers = [f"{number:.2f}" for number in item.framed.box]
         found = "yes" if item.framed.passes > 1 else "no"
         sure = [f"{number:.3f}" for number in confidence_of(probabilities)]
@@ -155,7 +155,7 @@ def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, 
             del logits
             for n, (i, picture) in enumerate(zip(indices, to_uint8(images), strict=True)):
                 write_labels(partial, subset.paths[i], predicted[n])
-                write_overlay(partial, subset.paths[i], picture, predicted[n])
+                write_thumbnail(partial, subset.paths[i], picture, predicted[n])
                 if places:
                     box, shape = places[i]
                     write_labels(partial / "pictures", subset.paths[i], labels_at(probabilities[n], box, *shape))
@@ -179,11 +179,23 @@ def write_labels(folder: Path, name: str, labels: Sequence[np.ndarray]) -> None:
         path.write_bytes(encode_part_ids(hand_labels))
 
 
-def write_overlay(folder: Path, name: str, picture: np.ndarray, labels: Sequence[np.ndarray]) -> None:
-    """overlays/<name>.png: the picture with its left hand's labels, and beside it with the right hand's."""
+def write_sheet(folder: Path, name: str, picture: np.ndarray, labels: Sequence[np.ndarray]) -> None:
+    """overlays/<name>.png: the picture with its left hand's labels, and beside it with the right hand's, named, and below them
+    which colour is which part."""
+    tiles = [overlay(picture, hand) for hand in labels]
+    sheet = tile_rows([tiles], [f"{hand} hand" for hand in HANDS], [name], columns=1, side=max(TILE, picture.shape[1]))
+    sheet.save(_overlay_path(folder, name))
+
+
+def write_thumbnail(folder: Path, name: str, crop: np.ndarray, labels: Sequence[np.ndarray]) -> None:
+    """overlays/<name>.png: the crop with its left hand's labels, and beside it with the right hand's, pixel by pixel."""
+    Image.fromarray(np.concatenate([overlay(crop, hand) for hand in labels], axis=1)).save(_overlay_path(folder, name))
+
+
+def _overlay_path(folder: Path, name: str) -> Path:
     path = folder / "overlays" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([overlay(picture, hand) for hand in labels], axis=1)).save(path)
+    return path
 
 
 def _shrunk(labels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 from mlflow.exceptions import MlflowException
@@ -16,10 +15,10 @@ from PIL import Image
 
 from hands import tracking
 from hands.evaluation.coverage import coverage, require_judged, require_parts
-from hands.evaluation.inference import predict_subset
 from hands.packed.batches import RecordReader, require_records, whole_batch
 from hands.packed.packed_set import PackedSet
-from hands.pictures.figures import frame_rows
+from hands.pictures.figures import spread
+from hands.pictures.previews import predicted_frames
 from hands.processes.parents import end_with_parent
 from hands.raw.provenance import merged
 from hands.steps.configs import device_config
@@ -193,7 +192,5 @@ class SilentRecorder:
 def val_picture(fabric: Fabric, open_val: Callable[[], RecordReader], network: torch.nn.Module) -> Image.Image:
     """The same validation frames each time, spread over the split: picture, truth and prediction of each hand."""
     val = open_val()
-    n = len(val.subset)
-    indices = np.unique(np.linspace(0, n - 1, min(n, VAL_PICTURES)).astype(np.int64))
-    _, images, truth, predicted = next(predict_subset(network, val, indices, len(indices), fabric.autocast))
-    return frame_rows(images, truth, predicted, [val.subset.paths[i] for i in indices], columns=2)
+    indices = spread(len(val.subset), VAL_PICTURES)
+    return predicted_frames(network, val, indices, fabric.autocast)

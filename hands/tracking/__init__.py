@@ -1,6 +1,6 @@
 """Everything that goes to MLflow, and the names it goes under: here what a run holds, beside it its models (models), the
-runs of steps (steps), and a training step's epochs (recorder, outbox). May import pictures, packed, networks and what they rest
-on. Read this file first."""
+runs of steps (steps), a training step's epochs (recorder, outbox), and how the table of runs shows them (views). May import
+pictures, packed, networks and what they rest on. Read this file first."""
 
 import logging
 import os
@@ -28,6 +28,7 @@ from hands.processes.identity import is_gone, this_place, this_process
 from hands.processes.processors import allowed_processors
 from hands.tracking.experiments import DEFAULT, SHOWN_BY, moved, own_place
 from hands.tracking.provenance import log_sources
+from hands.tracking.views import offer_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # as MLflow calls runs that are given none: bold-fish-123
@@ -71,6 +72,7 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
     active = mlflow.start_run(run_id=run_id, experiment_id=experiment, tags=tags, log_system_metrics=True)
     _begun = active
     try:
+        offer_scores(active.info.experiment_id)
         if GENERATED_NAME.fullmatch(active.info.run_name):  # else the pipeline or the user has named it
             MlflowClient().update_run(active.info.run_id, name=entry_point)
         _hide_what_is_shown({active.info.run_id, given or active.info.run_id})

@@ -82,7 +82,8 @@ class Recorder(Protocol):
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None: ...
 
-    def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None: ...
+    def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None:
+        """Of epoch 0 it is the network that training starts from, which has no score."""
 
     def restore(self, history: list[tuple[int, dict[str, float]]]) -> None: ...
 
@@ -130,6 +131,8 @@ def fit(
     silent = fabric.global_rank != 0 or "TQDM_DISABLE" in os.environ  # a sweep's workers would write over each other
     progress = tqdm(total=total_steps, initial=state.step, unit="step", mininterval=5, disable=silent)
     with StopSignals(checkpoint is not None) as signals:
+        if state.step == 0:
+            recorder.evaluated(0, main.evaluated, is_best=False)
         for epoch in range(state.epoch + 1, schedule.epochs + 1):
             started = time.perf_counter()
             for learner in learners.values():

@@ -107,7 +107,10 @@ def test_scores_stand_at_model_and_dataset(evaluated, logged, store, tiny_packed
 
 
 def test_pictures_and_matrices_are_kept(evaluated, store):
-    assert {"confusion_val.png", "parts_val.json", "best_val.png", "worst_val.png"} <= artifact_paths(store, evaluated)
+    paths = artifact_paths(store, evaluated)
+    assert {"confusion_val.png", "parts_val.json", "frames_val.png", "best_val.png", "worst_val.png"} <= paths
+    (in_grid,) = (path for path in artifact_paths(store, evaluated, "images") if path.endswith(".png"))
+    assert in_grid.startswith("images/val_frames+step+0+")
 
 
 @pytest.mark.parametrize("split", ["minival", "trainval"])

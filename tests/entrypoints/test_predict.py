@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from entrypoints.predict import N_PREVIEWS
+from hands.pictures.figures import GAP, TILE, sheet_font
 from tests.project import artifact_paths, invoke, newest_run
 from tests.real_frames import REAL_FRAMES, needs_real_frames
 
@@ -50,7 +51,8 @@ def test_every_picture_gets_labels_of_its_own_size(predict, pictures, store):
         labels = labels_of(folder, name)
         assert labels.shape == (2, *shape[:2]) and labels.dtype == np.uint8 and labels.max() <= 16
         overlay = Image.open(folder / "overlays" / f"{name}.png")
-        assert overlay.size == (2 * shape[1], shape[0])
+        side = max(TILE, shape[1])
+        assert overlay.width == 2 * (side + GAP) + 2 * GAP and overlay.height > side * shape[0] / shape[1]
     assert len(list((folder / "labels").iterdir())) == 2 * len(SHAPES)
     run = newest_run(store)
     assert artifact_paths(store, run, "overlays") == {f"overlays/{name}.png" for name in SHAPES}
@@ -173,12 +175,20 @@ def test_a_failed_prediction_leaves_no_folder(store, logged, tmp_path):
     assert list(tmp_path.iterdir()) == [pictures]
 
 
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """To the width of a tile."""
+    height, width = picture.shape[:2]
+    return np.asarray(Image.fromarray(picture).resize((TILE, TILE * height // width), Image.NEAREST))
+
+
 def test_overlays_are_pictures_of_both_hands(predict, pictures):
     folder = predict(images=pictures)
     overlay = np.asarray(Image.open(folder / "overlays" / "upright.png.png"))
-    left, right = np.split(overlay, 2, axis=1)
-    picture = np.asarray(Image.open(pictures / "upright.png"))
-    for part, labels in zip((left, right), labels_of(folder, "upright.png"), strict=True):
+    picture = enlarged(np.asarray(Image.open(pictures / "upright.png")))
+    height, width = picture.shape[:2]
+    top = 2 * round(1.4 * sheet_font(overlay.shape[1], TILE).size)  # below headings and name
+    tiles = [overlay[top : top + height, left : left + width] for left in (GAP, width + 2 * GAP)]
+    for part, labels in zip(tiles, map(enlarged, labels_of(folder, "upright.png")), strict=True):
         assert np.array_equal(part[labels == 0], picture[labels == 0])
         assert labels.any() and not np.array_equal(part[labels > 0], picture[labels > 0])
 

@@ -76,8 +76,8 @@ def test_every_epoch_is_logged_once(resumed):
         assert [point.step for point in points] == EPOCHS, name
 
 
-def test_every_epoch_has_its_picture(resumed):
-    assert pictures_logged(resumed.client, resumed.run.info.run_id) == EPOCHS
+def test_the_start_and_every_epoch_have_their_picture_once(resumed):
+    assert pictures_logged(resumed.client, resumed.run.info.run_id) == [0, *EPOCHS]
     assert "learning_curves.png" in artifact_paths(resumed.client, resumed.run)
 
 

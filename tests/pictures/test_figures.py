@@ -10,23 +10,23 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, overlap_confusion
-from hands.parts import PART_COLOURS
+from hands.parts import IGNORED, PART_COLOURS, PART_NAMES
 from hands.pictures.figures import (
-    FONT,
     GAP,
-    HEADING,
     OPACITY,
-    ROW,
     TILE,
     confusion_figure,
     frame_rows,
     learning_curves,
-    legend_places,
     overlay,
     part_table,
+    sheet_font,
     shortened,
+    spread,
+    tile_rows,
     to_uint8,
 )
+from hands.pictures.legend import Legend
 
 
 def drawn(figure) -> np.ndarray:
@@ -61,23 +61,61 @@ def test_frames_stand_in_rows(with_truth: int, with_prediction: int, tiles: int,
         images, labels if with_truth else None, labels.byte() if with_prediction else None, n * ["caption"], columns
     )
     width = columns * (tiles * (TILE + GAP) + 2 * GAP)
-    legend = legend_places(width)[-1][1] + ROW
-    assert sheet.size == (width, HEADING + rows * (TILE + HEADING) + GAP + legend)
+    font = sheet_font(width, TILE)
+    line = round(1.4 * font.size)
+    assert sheet.size == (width, line + rows * (TILE + line) + GAP + Legend(width, font, False).height)
 
 
-def test_every_sheet_says_which_colour_is_which_part():
-    sheet = np.asarray(frame_rows(torch.zeros(1, 3, 32, 32), None, None, ["caption"], 1))
-    top = HEADING + TILE + HEADING + GAP
-    for part, (x, y) in enumerate(legend_places(sheet.shape[1]), 1):
-        assert (sheet[top + y + 8, x + 6] == PART_COLOURS[part]).all()
+def below_the_tiles(sheet) -> list[tuple[int, ...]]:
+    """Colours of a sheet whose tiles are black, but for black and white and the shades of letters."""
+    return [colour for count, colour in sheet.getcolors(1 << 20) if count >= 50 and len(set(colour)) > 1]
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_every_sheet_says_which_colour_is_which_part(columns: int):
+    sheet = frame_rows(torch.zeros(3, 3, 32, 32), None, None, 3 * ["caption"], columns)
+    assert sorted(below_the_tiles(sheet)) == sorted(map(tuple, PART_COLOURS[1:].tolist()))
+    names = [name for name, *_ in Legend(sheet.width, sheet_font(sheet.width, TILE), False).entries]
+    assert names[:6] == ["palm and wrist", "thumb", "index", "middle", "ring", "pinky"]
+
+
+def test_the_legend_names_grey_where_labels_are_not_known():
+    labels = torch.zeros(1, 2, 32, 32, dtype=torch.int64)
+    known = frame_rows(torch.zeros(1, 3, 32, 32), labels, None, ["caption"], 1)
+    labels[0, 0, 0, 0] = IGNORED
+    sheet = frame_rows(torch.zeros(1, 3, 32, 32), labels, None, ["caption"], 1)
+    grey = [dict(map(reversed, picture.getcolors(1 << 20))).get((128, 128, 128), 0) for picture in (known, sheet)]
+    assert grey[1] >= grey[0] + 100
+
+
+@pytest.mark.parametrize(("headings", "columns", "side"), [(5, 2, TILE), (3, 3, TILE), (3, 1, 320), (2, 1, 1024)])
+def test_letters_can_be_read_at_the_size_of_the_screen(headings: int, columns: int, side: int):
+    """MLflow shows a picture 880 pixels wide at most."""
+    width = columns * (headings * (side + GAP) + 2 * GAP)
+    font = sheet_font(width, side)
+    assert font.size * min(1, 880 / width) >= 10
+    assert font.getlength("right, predicted") <= side
+
+
+def test_tiles_keep_their_pixels_at_their_own_size():
+    tile = np.random.default_rng(0).integers(0, 256, (40, 200, 3), np.uint8)
+    sheet = np.asarray(tile_rows([[tile, tile]], ["left hand", "right hand"], ["a"], 1, side=200))
+    line = round(1.4 * sheet_font(sheet.shape[1], 200).size)
+    for left in (GAP, 200 + 2 * GAP):
+        assert np.array_equal(sheet[2 * line :][:40, left : left + 200], tile)
 
 
 def test_captions_do_not_run_into_each_other():
-    caption = "val/Capture0/ROM04_RT_Occlusion/cam400002/image29590"
-    short = shortened(caption, 200)
-    assert FONT.getlength(short) <= 200 < FONT.getlength(caption)
+    caption, font = "val/Capture0/ROM04_RT_Occlusion/cam400002/image29590", sheet_font(800, TILE)
+    short = shortened(caption, 200, font)
+    assert font.getlength(short) <= 200 < font.getlength(caption)
     assert short.startswith("val/Capture0") and short.endswith("29590") and "…" in short
-    assert shortened(caption, 1000) == caption
+    assert shortened(caption, 1000, font) == caption
+
+
+@pytest.mark.parametrize(("n", "count", "positions"), [(10, 4, [0, 3, 6, 9]), (3, 8, [0, 1, 2]), (1, 8, [0])])
+def test_frames_are_spread_evenly(n: int, count: int, positions: list[int]):
+    assert spread(n, count).tolist() == positions
 
 
 def test_each_tile_shows_its_own_hand():
@@ -86,7 +124,7 @@ def test_each_tile_shows_its_own_hand():
     truth, predicted = torch.full((1, 2, 16, 16), 1), torch.full((1, 2, 16, 16), 2)
     truth[:, 1], predicted[:, 1] = 8, 12
     sheet = np.asarray(frame_rows(images, truth, predicted, ["x"], 1))
-    middles = [sheet[HEADING + TILE // 2, i * (TILE + GAP) + TILE // 2] for i in range(5)]
+    middles = [sheet[40 + TILE // 2, i * (TILE + GAP) + TILE // 2] for i in range(5)]
     expected = [np.zeros(3)] + [OPACITY * PART_COLOURS[part].astype(float) for part in (1, 2, 8, 12)]
     np.testing.assert_allclose(middles, expected, atol=1)
 
@@ -100,6 +138,7 @@ def test_learning_curves_draw_what_is_there():
     assert [axis.get_title() for axis in figure.axes] == ["losses", "mean IoU", "shares"]
     lines = {line.get_label(): line.get_xdata().tolist() for axis in figure.axes for line in axis.lines}
     assert lines["train/loss_ce"] == [1, 2] and lines["val/miou 0.100"] == [2]
+    assert {line.get_marker() for axis in figure.axes for line in axis.lines} == {"o"}  # a single point is seen
     assert "train/images_per_s" not in lines
     assert drawn(figure).std() > 0
 
@@ -119,8 +158,12 @@ def test_confusion_is_drawn_as_shares_of_the_truth():
     confusion = np.zeros((2, 17, 17), dtype=np.int64)
     confusion[0, 3, 3], confusion[0, 3, 4] = 30, 10
     figure = confusion_figure(confusion)
-    shown = figure.axes[0].images[0].get_array()
-    assert shown[3, 3] == 0.75 and shown[3, 4] == 0.25 and shown.sum() == 1
+    axis = figure.axes[0]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == [label.get_text() for label in axis.get_xticklabels()] and sorted(names) == sorted(PART_NAMES)
+    shown, row = axis.images[0].get_array(), names.index("pinky proximal")
+    assert shown[row, row] == 0.75 and shown[row, names.index("middle proximal")] == 0.25 and shown.sum() == 1
+    assert names.index("pinky distal") == row + 2  # a finger's parts stand together
     assert sorted(text.get_text() for text in figure.axes[0].texts) == ["25", "75"]
     assert drawn(figure).std() > 0
 

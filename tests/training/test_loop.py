@@ -13,7 +13,7 @@ from hands.packed.packed_set import PackedSet
 from hands.training import loop as training
 from hands.training.learner import Learner
 from hands.training.loop import Diverged, ScheduleConfig, fit
-from tests.small_training import Notebook, a_learner, one_process, reader
+from tests.small_training import Notebook, a_learner, frozen_copy, is_unchanged, one_process, reader, small_network
 
 SCHEDULE = ScheduleConfig(seed=0, epochs=4, batch_size=4, lr=0.01, lr_schedule="constant", ema_decay=0.0, eval_every=1)
 
@@ -216,9 +216,31 @@ def test_evaluated_epochs(streams, val, scripted_scores, eval_every: int, epochs
     learner, notebook = a_learner(Scalar(0.0)), Notebook()
     schedule = replace(SCHEDULE, eval_every=eval_every)
     fit(one_process(), schedule, streams, val, {"g": learner}, counting_step(learner), notebook)
-    assert [epoch for epoch, _ in notebook.evaluations] == epochs
+    assert [epoch for epoch, _ in notebook.evaluations] == [0, *epochs]
     assert [epoch for epoch, metrics in notebook.epochs if "val/miou" in metrics] == epochs
     assert [epoch for epoch, _ in notebook.epochs] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_what_is_evaluated_at_the_start_is_untrained_and_trains_as_ever(streams, val, scripted_scores, ema_decay: float):
+    """A recorder that looks at the network as pictures of it do: in evaluation mode."""
+    scripted_scores += [0.1]
+    learner, seen = a_learner(small_network(0), ema_decay=ema_decay), {}
+
+    class Looking(Notebook):
+        def evaluated(self, epoch: int, network: nn.Module, is_best: bool) -> None:
+            assert network.eval() is learner.evaluated
+            seen[epoch] = (frozen_copy(network), is_best)
+
+    def step(number, batches):
+        assert learner.network.training
+        learner.update(learner.forward(torch.ones(2, 3, 8, 8)).square().mean())
+        return {"loss_total": torch.tensor(0.0)}
+
+    fit(one_process(), replace(SCHEDULE, epochs=1), streams, val, {"g": learner}, step, Looking())
+    (start, is_best), (end, _) = seen.values()
+    assert list(seen) == [0, 1] and not is_best
+    assert is_unchanged(small_network(0), start) and not is_unchanged(small_network(0), end)
 
 
 def test_metrics_are_means_over_the_epoch(streams, val, scripted_scores):

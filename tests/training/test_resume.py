@@ -81,6 +81,7 @@ def test_killed_and_resumed_gives_the_same_bits(whole, minutes, tiny_packed, tmp
         assert is_unchanged(one, other.state_dict())
     reported = dict(notes.epochs)  # an epoch that was trained again reports the same
     assert repr(list(reported.items())) == repr(whole.notes.epochs)  # and NaN where NaN was
+    assert [epoch for epoch, _ in notes.evaluations].count(0) == 1  # the start is shown with the first step alone
 
 
 def test_a_finished_fit_goes_straight_to_its_end(tiny_packed, tmp_path):
