@@ -1,14 +1,14 @@
 """Where runs stand in MLflow: their experiment, what its page says, and the addresses of the pages that show them."""
 
-import json
 import os
-import time
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+from hands.tracking.views import SCORES, VIEW_TAG
 
 DEFAULT = "0"  # where `mlflow run` makes runs for which no experiment is named
 NOTE_TAG = "mlflow.note.content"
@@ -38,13 +38,6 @@ NOTES = {
         "compared with in the same run. Compare rows of one machine only."
     ),
 }
-COLUMNS = {  # of metrics, in the view `scores` of each experiment's table, which shows none of itself
-    "hands": ("test/miou", "val/miou", "train/seconds"),
-    "hands-sweeps": ("best/miou", "trials/complete"),
-    "hands-study": ("test/miou", "val/miou", "train/seconds"),
-    "hands-bench": (),
-}
-VIEW = "scores"
 OF_ENTRY_POINT = {"sweep": "hands-sweeps", "study": "hands-study", "bench": "hands-bench"}  # all others: hands
 
 
@@ -89,19 +82,11 @@ def _experiment(name: str) -> str:
     if found is not None:
         return found.experiment_id
     try:
-        made = client.create_experiment(name, _artifacts_beside_default(name), {NOTE_TAG: NOTES[name]})
-        client.set_experiment_tag(made, f"mlflow.sharedViewState.{VIEW}", _view(COLUMNS[name]))
-        return made
+        return client.create_experiment(name, _artifacts_beside_default(name), {NOTE_TAG: NOTES[name]})
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise
         return client.get_experiment_by_name(name).experiment_id  # another process was faster
-
-
-def _view(metrics: tuple[str, ...]) -> str:
-    """A shared view of MLflow's table of runs (3.17.2) with the columns of these metrics."""
-    columns = ["attributes.`Created`", "attributes.`Duration`", *(f"metrics.`{metric}`" for metric in metrics)]
-    return json.dumps({"name": VIEW, "createdAt": int(time.time() * 1000), "state": json.dumps({"selectedColumns": columns})})
 
 
 def _artifacts_beside_default(name: str) -> str | None:
@@ -116,8 +101,9 @@ def _artifacts_beside_default(name: str) -> str | None:
 def runs_page(experiment_id: str) -> str:
     """Below the UI's address: an experiment's runs, with their scores where it is one of the project's. Without workflowType
     MLflow (3.17.2) opens a page about agents."""
-    view = f"mlflow.sharedViewState.{VIEW}" in MlflowClient().get_experiment(experiment_id).tags
-    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning" + (f"&viewStateShareKey={VIEW}" if view else "")
+    has_view = VIEW_TAG + SCORES in MlflowClient().get_experiment(experiment_id).tags
+    view = f"&viewStateShareKey={SCORES}" if has_view else ""
+    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning{view}"
 
 
 def run_page(experiment_id: str, run_id: str) -> str:

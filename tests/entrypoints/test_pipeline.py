@@ -122,7 +122,7 @@ def test_the_last_screen(finished):
     assert lines[number + 1] == f"== model: models:/hands-g2/1 ({model}): champion, the first on this dataset"
     for name, run in (("data_dir", "synthesize"), ("packed_dir", "prepare"), ("predictions", "predict test")):
         assert f"{name} {step(finished, run).data.tags['hands.output.' + name]}" in lines[number + 2]
-    table = f"#/experiments/{parent.info.experiment_id}/runs?workflowType=machine_learning"
+    table = f"#/experiments/{parent.info.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=scores"
     assert lines[-1] == f"== in MLflow: http://127.0.0.1:5000/{table}"
     assert [line for line in lines if line.startswith("== step 5 of 9, round 1 paired: val/miou 0.")]
 
