@@ -124,6 +124,7 @@ def forked(function: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         try:
+            torch.set_num_threads(1)  # the parent's threads are not here
             function()
             os._exit(0)
         finally:

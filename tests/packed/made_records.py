@@ -7,8 +7,8 @@ import numpy as np
 from hands.packed.packed_set import PackedWriter
 from hands.processes.folders import whole_folder
 
-SIZE = 16
-SIDE = 20
+SIZE = 32
+SIDE = 40
 CHANNELS = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 3}
 COUNTS = {"train": 7, "unpaired_images": 5, "unpaired_masks": 4, "val": 3, "test": 2}
 

@@ -23,7 +23,7 @@ def edit_manifest(folder: Path, change) -> None:
         (lambda m: m.pop("size"), "no 'size'"),
         (lambda m: m.update(version=99), "version is 99"),
         (lambda m: m.update(version=1), "version is 1, .* another pixel grid; make the packed set again with `prepare`"),
-        (lambda m: m.update(size=17), "multiple of 16"),
+        (lambda m: m.update(size=48), "size is 48; expected a multiple of 32"),
         (lambda m: m.update(side=21), "side and margin"),
         (lambda m: m.update(digest=7), "digest"),
         (lambda m: m.update(subsets=[]), "subsets"),
