@@ -12,8 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from entrypoints.launch.checks import Resolved, check_recipe, check_subsets
+from entrypoints.launch.command_line import entry_point
 from entrypoints.launch.commands import declared, parsed
-from entrypoints.launch.parameters import PIPELINE, entry_point
+from entrypoints.launch.parameters import PIPELINE
 from entrypoints.launch.processes import call, run_step, start_server
 from entrypoints.launch.winner import log_winner, with_winner
 from hands import tracking

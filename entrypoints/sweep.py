@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import mlflow
 from mlflow.entities import RunInfo
 
-from entrypoints.launch.parameters import SWEEP, entry_point
+from entrypoints.launch.command_line import entry_point
+from entrypoints.launch.parameters import SWEEP
 from entrypoints.launch.processes import call
 from hands import tracking
 from sweeps.job import Job, SweepRun

@@ -15,7 +15,7 @@ from entrypoints.launch.parameters import PIPELINE, TYPES
 from hands.steps.seeds import derived_seed
 from hands.tracking import ROOT
 from hands.tracking.registry import Standing
-from tests.project import PIPELINE_STEPS
+from tests.project import PIPELINE_STEPS, command_of
 
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 ENTRY_POINTS = PROJECT["entry_points"]
@@ -36,11 +36,6 @@ NOT_FORWARDED = {"phase1": {"g1_model"}, "evaluate": {"flip"}, "predict": {"imag
 
 def declared(entry_point: str) -> dict[str, dict]:
     return ENTRY_POINTS[entry_point]["parameters"]
-
-
-def command_of(entry_point: str) -> click.Command:
-    module = re.match(r"HANDS_LAUNCHER=\$PPID python -m (entrypoints\.\w+) ", ENTRY_POINTS[entry_point]["command"])[1]
-    return importlib.import_module(module).main
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
