@@ -14,6 +14,7 @@ from entrypoints.launch.command_line import entry_point
 from entrypoints.launch.parameters import SWEEP
 from entrypoints.launch.processes import call
 from hands import tracking
+from sweeps.begun import note_begin
 from sweeps.job import Job, SweepRun
 from sweeps.space import load_space
 from sweeps.storage import open_storage, shown
@@ -46,6 +47,7 @@ def run_sweep(params: SimpleNamespace, config: StudyConfig, info: RunInfo) -> No
     start_server()
     setting = call(find_setting, params)
     study = create_study(storage, config, space, setting.common)
+    note_begin(study, params)
     threads = threads_per_worker(params.n_workers)
     mlflow.set_tag("hands.threads", str(threads))
     sweep = SweepRun(info.run_id, info.experiment_id)

@@ -14,6 +14,7 @@ from entrypoints.launch.output import forgive_full_disks
 from entrypoints.launch.parameters import GROUPS, TYPES
 from entrypoints.launch.server import check_server
 from entrypoints.launch.stopping import STOPPED, end_as_killed, terminate_on_signals
+from entrypoints.launch.taken import with_taken
 from hands.errors import InvalidInput
 
 WIDTH = 100  # characters of a line of help
@@ -70,6 +71,8 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], En
     """
 
     def decorate(function: Callable[[SimpleNamespace], None]) -> EntryPoint:
+        name = Path(function.__code__.co_filename).stem
+
         def command(**values):
             terminate_on_signals()
             forgive_full_disks()
@@ -77,7 +80,7 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], En
                 click.echo(f"== {places.said()}")
             try:
                 check_server()
-                function(SimpleNamespace(**values))
+                function(with_taken(name, SimpleNamespace(**values)))
             except InvalidInput as error:
                 raise click.ClickException(str(error)) from error
             except Exception as error:
@@ -91,9 +94,9 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], En
                 sys.exit(STOPPED)
 
         return EntryPoint(
-            Path(function.__code__.co_filename).stem,
+            name,
             callback=command,
-            params=[option(name) for name in names],
+            params=[option(parameter) for parameter in names],
             help=(function.__doc__ or "").strip().split("\n")[0],
             context_settings={"max_content_width": WIDTH},
         )

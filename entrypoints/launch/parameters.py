@@ -40,7 +40,7 @@ GROUPS = {
     "Data": {
         "data_dir": (PATH, "folder in the raw InterHand2.6M layout"),
         "out_dir": (PATH, "folder to write; must not exist yet"),
-        "packed_dir": (PATH, "packed set that `prepare` wrote"),
+        "packed_dir": (PATH, "packed set of `prepare`; empty for the model's or the last finished main's (main: a new one)"),
         "size": (POSITIVE, "side of the crops in pixels, a multiple of 32"),
         "channel_order": (click.Choice(["bgr", "rgb"]), "how a standard decoder reads the pictures: bgr as the layout has it"),
         "skip_broken": (FLAG, "drop and count broken entries instead of refusing the dataset"),
@@ -87,9 +87,9 @@ GROUPS = {
         "g1": (TEXT, "network of phase 1: uxnet, uplusregnet, light or architecture:encoder"),
         "g2": (TEXT, "network of phase 2, named alike; with g2_model that model's network is used"),
         "encoder_weights": (click.Choice(["auto", "imagenet", "none"]), "what the encoder starts from"),
-        "g1_model": (MODEL, "MLflow URI of a G1"),
+        "g1_model": (MODEL, "MLflow URI of a G1; empty for the last finished main's, in phase1 for a new one"),
         "g2_model": (MODEL, "MLflow URI of a G2 to go on with; empty to start anew"),
-        "d_model": (MODEL, "MLflow URI of a discriminator"),
+        "d_model": (MODEL, "MLflow URI of a discriminator; empty for that of the last finished main's phase 1"),
         "model": (MODEL, "MLflow URI of the model to use"),
     },
     "Schedule": {

@@ -38,6 +38,8 @@ FAILURE_TAG = "hands.failure"
 WARNING_TAG = "hands.warning"
 OUTPUT_TAG, DIGEST_TAG = "hands.output.", "hands.digest."
 COVERAGE_TAG = "hands.coverage."
+TAKEN_TAG = "hands.taken."
+EMPTY = "''"  # as `mlflow run` logs a parameter that is
 BRIEF_S = 10
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
@@ -69,6 +71,8 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
         known = MlflowClient().get_run(active.info.run_id).data
         _hide_what_is_shown(known)
         mlflow.log_params({name: masked(str(value)) for name, value in params.items() if name not in known.params})
+        taken = [name for name, value in params.items() if str(value) and known.params.get(name) == EMPTY]
+        mlflow.set_tags({TAKEN_TAG + name: masked(str(params[name])) for name in taken})
         mlflow.log_dict(environment(), "environment.json")
         yield active
     except BaseException as error:

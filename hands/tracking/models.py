@@ -145,7 +145,7 @@ def fetch_network(uri: str) -> Path:
     """
     from hands.networks.checkpoint import NETWORK_FILE
 
-    with _refusing(uri):
+    with refusing(uri):
         folder = Path(uri) if Path(uri).is_dir() else _artifacts_of(uri)
     for candidate in (folder, folder / NETWORK_FOLDER):
         if (candidate / NETWORK_FILE).is_file():
@@ -154,14 +154,15 @@ def fetch_network(uri: str) -> Path:
 
 
 @contextmanager
-def _refusing(uri: str) -> Iterator[None]:
+def refusing(uri: str) -> Iterator[None]:
+    """What MLflow raises of a model that is not there becomes InvalidInput."""
     try:
         yield
     except (MlflowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInput(
             f"the model '{uri}' cannot be had ({reason}); expected an MLflow URI such as models:/m-..., "
-            f"models:/hands-g2@champion or runs:/<run id>/g2."
+            f"runs:/<run id>/g2, or models:/hands-g2@champion, which main makes."
         ) from error
 
 
@@ -179,7 +180,7 @@ def model_source_tags(uri: str) -> dict[str, str]:
     local = Path(uri)
     if local.is_dir() and not (local / MLMODEL_FILE_NAME).is_file():
         return {}
-    with _refusing(uri):
+    with refusing(uri):
         return only_source_tags(mlflow.models.get_model_info(uri).metadata or {})
 
 
