@@ -7,8 +7,9 @@ printed, bench.json, bench.md, a logged table, and metrics `bench/<line>/<what>/
 
 from types import SimpleNamespace
 
+from entrypoints.launch.command_line import entry_point
 from entrypoints.launch.commands import parsed
-from entrypoints.launch.parameters import BENCH, entry_point
+from entrypoints.launch.parameters import BENCH
 
 
 @entry_point(*BENCH)

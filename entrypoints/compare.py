@@ -6,7 +6,7 @@ Produces: comparison.html in `out_dir` and in the run, one page that opens witho
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 from hands.steps.parameters import ONE_DEVICE
 
 

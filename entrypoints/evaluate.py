@@ -7,7 +7,7 @@ ten worst.
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 from hands.steps.parameters import ONE_DEVICE
 
 N_PICTURES = 10

@@ -6,7 +6,7 @@ Produces: a dataset in the raw layout (`out_dir`), a report, preview pictures.
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 
 
 @entry_point(

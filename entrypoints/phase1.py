@@ -6,7 +6,7 @@ Produces: the models `g1` and `discriminator`, per-epoch metrics, learning curve
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 from hands.steps.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE
 
 

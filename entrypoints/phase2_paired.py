@@ -6,7 +6,7 @@ Produces: the model `g2` (and `discriminator` with update_discriminator), per-ep
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 from hands.steps.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE
 
 

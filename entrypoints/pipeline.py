@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from entrypoints.launch.checks import check_recipe, check_subsets
-from entrypoints.launch.parameters import PIPELINE, entry_point
+from entrypoints.launch.command_line import entry_point
+from entrypoints.launch.parameters import PIPELINE
 from entrypoints.launch.processes import call, start_server
 from entrypoints.launch.steps import Steps
 from entrypoints.launch.winner import log_winner, with_winner

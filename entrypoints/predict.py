@@ -7,7 +7,7 @@ out: then the others are in `out_dir`, and the run ends FAILED.
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 from hands.steps.parameters import ONE_DEVICE
 
 N_PREVIEWS = 12

@@ -6,7 +6,7 @@ Produces: the packed set (`out_dir`), its manifest, class frequencies and weight
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 
 
 @entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "max_broken", "workers")

@@ -6,7 +6,7 @@ Produces: a list of what nothing needs any more; with `yes` it is removed.
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 
 
 @entry_point("work_dir", "checkpoint_dir", "yes")

@@ -11,11 +11,13 @@ from types import SimpleNamespace
 import mlflow
 from mlflow.entities import RunInfo
 
-from entrypoints.launch.parameters import SWEEP, entry_point
+from entrypoints.launch.command_line import entry_point
+from entrypoints.launch.parameters import SWEEP
 from entrypoints.launch.processes import call
 from hands import tracking
 from hands.packed.manifest import read_manifest
 from hands.tracking.models import use_model
+from sweeps.begun import note_begin
 from sweeps.job import Job, SweepRun
 from sweeps.space import load_space
 from sweeps.storage import open_storage, shown
@@ -52,6 +54,7 @@ def run_sweep(params: SimpleNamespace, config: StudyConfig, info: RunInfo) -> No
     for model in (params.g1_model, params.d_model):
         use_model(model)
     study = create_study(storage, config, space, setting.common)
+    note_begin(study, params)
     threads = threads_per_worker(params.n_workers)
     mlflow.set_tag("hands.threads", str(threads))
     sweep = SweepRun(info.run_id, info.experiment_id)

@@ -6,7 +6,8 @@ Produces: a dataset in the raw layout (`out_dir`), preview pictures.
 
 from types import SimpleNamespace
 
-from entrypoints.launch.parameters import SYNTHESIS, entry_point
+from entrypoints.launch.command_line import entry_point
+from entrypoints.launch.parameters import SYNTHESIS
 
 
 @entry_point("out_dir", *SYNTHESIS)

@@ -25,8 +25,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from hands.errors import InvalidInput
+
 Labels = TypeVar("Labels")  # an array or a tensor
 
+SIZE_STEP, MAX_SIZE = 32, 1024  # S: encoders halve it five times, and so does the discriminator
 BACKGROUND = 0
 IGNORED = 255
 PART_NAMES = (
@@ -61,6 +64,21 @@ HAND_TYPES = ("left", "right", "interacting")  # position is the code stored in 
 PALM_IDS = (8, 9)
 FINGERTIP_IDS = (5, 6, 7, 12, 13)
 FINGER_IDS = tuple(sorted(set(range(1, NUM_CLASSES)) - set(PALM_IDS) - set(FINGERTIP_IDS)))
+
+
+def check_size(size: int) -> None:
+    """Refuses a picture side S that not every network takes.
+
+    Raises:
+        InvalidInput: it is not a multiple of 32 from 32 to 1024.
+    """
+    if isinstance(size, int) and size % SIZE_STEP == 0 and SIZE_STEP <= size <= MAX_SIZE:
+        return
+    below = min(max(int(size) // SIZE_STEP * SIZE_STEP, SIZE_STEP), MAX_SIZE - SIZE_STEP)
+    raise InvalidInput(
+        f"size is {size}; expected a multiple of {SIZE_STEP} from {SIZE_STEP} to {MAX_SIZE}, such as {below} or "
+        f"{below + SIZE_STEP}."
+    )
 
 
 def shows_part(labels: Labels) -> Labels:

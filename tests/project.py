@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import mlflow
 import psutil
 import pytest
@@ -71,10 +73,14 @@ def handlers_kept() -> Iterator[None]:
 
 def invoke(entry_point: str, **overrides: object) -> Result:
     """Runs an entry point in this process, as its command line does."""
-    module = "pipeline" if entry_point in ("main", "dryrun", "full") else entry_point
-    main = importlib.import_module(f"entrypoints.{module}").main
     with handlers_kept():
-        return CliRunner().invoke(main, arguments(entry_point, **overrides))
+        return CliRunner().invoke(command_of(entry_point), arguments(entry_point, **overrides))
+
+
+def command_of(entry_point: str) -> click.Command:
+    """What MLproject calls."""
+    module = re.match(r"HANDS_LAUNCHER=\$PPID python -m (entrypoints\.\w+) ", ENTRY_POINTS[entry_point]["command"])[1]
+    return importlib.import_module(module).main
 
 
 def newest_run(client: MlflowClient) -> Run:
@@ -124,6 +130,7 @@ def forked(function: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         try:
+            torch.set_num_threads(1)  # the parent's threads are not here
             function()
             os._exit(0)
         finally:

@@ -1,7 +1,9 @@
 """Part ids against the published table, and that the constants fit together."""
 
 import numpy as np
+import pytest
 
+from hands.errors import InvalidInput
 from hands.parts import (
     BONE_PARTS,
     FINGER_PARTS,
@@ -16,6 +18,7 @@ from hands.parts import (
     PART_COLOURS,
     PART_NAMES,
     WRIST,
+    check_size,
 )
 
 PUBLISHED = {
@@ -58,3 +61,18 @@ def test_each_bone_is_its_parts():
         assert PART_NAMES[part] == f"{finger} {segment}"
         assert FINGER_PARTS[finger][3 - child % 4 - 1] == part
     assert PALM_IDS == (8, 9)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 1024])
+def test_sizes_that_every_network_takes(size):
+    check_size(size)
+
+
+@pytest.mark.parametrize(
+    ("size", "near"),
+    [(100, "96 or 128"), (48, "32 or 64"), (17, "32 or 64"), (0, "32 or 64"), (1056, "992 or 1024"), (1000, "992 or 1024")],
+)
+def test_other_sizes_are_refused_with_those_beside_them(size, near):
+    with pytest.raises(InvalidInput) as refused:
+        check_size(size)
+    assert str(refused.value) == f"size is {size}; expected a multiple of 32 from 32 to 1024, such as {near}."

@@ -72,8 +72,8 @@ def check_networks(params: SimpleNamespace, size: int, processes: int) -> None:
 def check_data(params: SimpleNamespace) -> int:
     """Refuses data that cannot be trained on, as far as that is known before anything is made; returns the crops' side."""
     from entrypoints.synthesize import synthesis_config
-    from hands.packed.manifest import record_side
     from hands.packed.packed_set import PackedSet
+    from hands.parts import check_size
     from hands.raw.layout import RawDataset
     from hands.synthetic.dataset import check
 
@@ -93,7 +93,7 @@ def check_data(params: SimpleNamespace) -> int:
             name = SYNTHETIC[subset]
             if getattr(params, name) == 0:
                 raise InvalidInput(f"{name} is 0; give at least 1 for {purpose}.")
-    record_side(params.size)
+    check_size(params.size)
     return params.size
 
 

@@ -1,18 +1,24 @@
 """Entry points by name: what MLproject declares of them, and what their command lines make of it."""
 
 import importlib
+from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
 
-from hands.tracking import ROOT
+PROJECT = Path(__file__).resolve().parents[2] / "MLproject"
 
 
 def declared(entry_point: str) -> dict[str, str | None]:
     """Parameters of an entry point and their defaults (None: required), as MLproject states them."""
-    project = yaml.safe_load((ROOT / "MLproject").read_text())
-    parameters = project["entry_points"][entry_point]["parameters"]
+    parameters = _project()["entry_points"][entry_point]["parameters"]
     return {name: str(p["default"]) if "default" in p else None for name, p in parameters.items()}
+
+
+@cache
+def _project() -> dict:
+    return yaml.safe_load(PROJECT.read_text())
 
 
 def parsed(entry_point: str, given: dict[str, object]) -> SimpleNamespace:

@@ -1,5 +1,6 @@
 """How an entry point ends: an early failure gets its name, and what there is to look at its address. Imports nothing slow."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,12 +19,18 @@ def ended(entry_point: str, values: dict[str, object]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        failed_early(entry_point, values, error)
+        raise
+    _say_where()
+    _leave()
+
+
+def failed_early(entry_point: str, values: dict[str, object], error: Exception) -> None:
+    """Gives the run that `mlflow run` has made a name and the reason, where the entry point has not got to that."""
+    if "MLFLOW_RUN_ID" in os.environ:
         from hands import tracking
 
         tracking.fail_early(entry_point, values, error)
-        _leave()
-        raise
-    _say_where()
     _leave()
 
 

@@ -40,6 +40,12 @@ def absolute(path: str) -> str:
     return str((_start or Path.cwd()) / Path(path).expanduser()) if path else ""
 
 
+def relative(path: str) -> str:
+    """A path as people read it: relative where it lies in the folder in which the command was typed; other texts stay."""
+    start = _start or Path.cwd()
+    return str(Path(path).relative_to(start)) if Path(path).is_relative_to(start) else path
+
+
 def absolute_store(uri: str) -> str:
     """The URI of a database or folder as it is meant; other URIs stay as they are."""
     sqlite = SQLITE.fullmatch(uri)

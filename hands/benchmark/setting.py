@@ -18,6 +18,7 @@ from hands.packed.augment import augment
 from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
+from hands.parts import check_size
 from hands.processes.processors import allowed_processors
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
@@ -38,7 +39,7 @@ class BenchSetting:
     Attributes:
         folder: a temporary one; `raw` and `packed` in it are the synthetic set.
         networks: names; the first one is what lines 2, 3, 4 and 7 use, all of them are line 5's.
-        size: side of the crops in pixels, a multiple of 32.
+        size: side of the crops in pixels; see hands.parts.check_size.
         batch_size: images of a training step, >= 2; eval_batch_size: of a forward pass.
         steps: training steps of an epoch, and so of a round.
         rounds: how often everything is measured; lines 1 to 5 oftener where that takes less than min_seconds.
@@ -65,8 +66,7 @@ class BenchSetting:
     device: DeviceConfig
 
     def __post_init__(self):
-        if self.size % 32:
-            raise InvalidInput(f"size is {self.size}; expected a multiple of 32, which the discriminator needs.")
+        check_size(self.size)
         if self.batch_size < 2:
             raise InvalidInput(f"batch_size is {self.batch_size}; expected at least 2, which batch norm needs.")
         if not self.networks:

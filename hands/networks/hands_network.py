@@ -125,7 +125,7 @@ def network_spec(name: str) -> NetworkSpec:
 class HandsNetwork(nn.Module):
     """Images (N, 3, S, S) in [0, 1] to logits (N, 34, S, S): 17 channels for the left hand, then 17 for the right.
 
-    S must be divisible by 2 ** encoder_depth for architectures that ask for it (32 suits all).
+    S is one that hands.parts.check_size takes.
     """
 
     def __init__(self, spec: NetworkSpec, encoder_weights: str | None):

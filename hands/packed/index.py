@@ -9,7 +9,7 @@ import numpy as np
 from hands.errors import InvalidInput
 from hands.parts import HAND_TYPES
 
-_WORD = np.dtype("<u8")  # a record's bytes are a multiple of it: sides are multiples of 20
+_WORD = np.dtype("<u8")  # a record's bytes are a multiple of it: sides are multiples of 40
 
 
 @dataclass(frozen=True)

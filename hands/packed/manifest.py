@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from hands.errors import InvalidInput, shown
-from hands.parts import HANDS, NUM_CLASSES
+from hands.parts import HANDS, NUM_CLASSES, check_size
 from hands.raw.provenance import Sources, checked_sources
 
 VERSION = 2  # 1 took crops' pixels from their centres' places (hands/files/crop.py); mixed, scores would suffer unnoticed
 FILE_NAME = "manifest.json"
-SIZE_STEP = 16
-MAX_SIZE = 1024
 # Stored subsets -> channel counts they may have. RGB comes first, then the left and the right labels.
 SUBSET_CHANNELS = {"train": (5,), "unpaired_images": (3,), "unpaired_masks": (2,), "val": (5,), "test": (3, 5)}
 _MAX_BYTES = 10 << 20
@@ -72,10 +70,9 @@ def record_side(size: int) -> int:
     """Side of the record whose central size x size pixels are the crop: the box enlarged by 1.25 at the same scale.
 
     Raises:
-        InvalidInput: size is not a multiple of 16 from 16 to 1024.
+        InvalidInput: hands.parts.check_size refuses it.
     """
-    if not isinstance(size, int) or size % SIZE_STEP or not SIZE_STEP <= size <= MAX_SIZE:
-        raise InvalidInput(f"size is {size}; give a multiple of {SIZE_STEP} from {SIZE_STEP} to {MAX_SIZE}, such as 64 or 128.")
+    check_size(size)
     return size * 5 // 4
 
 

@@ -20,7 +20,7 @@ class PackedWriter:
 
     Args:
         folder: an existing empty folder (hands.processes.folders.whole_folder makes one that appears whole or not at all).
-        size: side of the crops, a multiple of 16.
+        size: side of the crops; see hands.parts.check_size.
         channels: stored subset -> channel count, for every subset the set shall have.
     """
 

@@ -12,10 +12,11 @@ from hands.files.decoding import BrokenEntry
 from hands.packed.broken import BrokenLimit
 from hands.packed.disjoint import KEPT_APART, Copies, LeftOut, Listed, left_out
 from hands.packed.dropped import Dropped
-from hands.packed.manifest import Manifest, record_side
+from hands.packed.manifest import Manifest
 from hands.packed.packed_writer import PackedWriter
 from hands.packed.packing import Packed, Task, pack_task
 from hands.packed.places import PlacesWriter
+from hands.parts import check_size
 from hands.processes.folders import whole_folder
 from hands.processes.workers import in_order
 from hands.raw.layout import RawDataset
@@ -27,15 +28,15 @@ _SERIAL_BELOW = 512  # frames; starting workers takes longer than these
 
 @dataclass(frozen=True)
 class PackConfig:
-    """size: side of the crops in pixels, a multiple of 16. max_broken: the share of a subset's entries, 0 to 1, that may be
-    broken and are then left out and counted; 0 refuses the data set at the first one. workers: processes."""
+    """size: side of the crops in pixels, as hands.parts.check_size takes it. max_broken: the share of a subset's entries, 0 to
+    1, that may be broken and are then left out and counted; 0 refuses the data set at the first one. workers: processes."""
 
     size: int
     max_broken: float
     workers: int
 
     def __post_init__(self):
-        record_side(self.size)
+        check_size(self.size)
         if not 0 <= self.max_broken <= 1:
             raise InvalidInput(f"max_broken is {self.max_broken}; give a share from 0 to 1, such as 0.1.")
 

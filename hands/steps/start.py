@@ -20,7 +20,6 @@ def start_network(name: str, model: str, encoder_weights: str, size: int, seed: 
     """The network that training starts from: a logged model's, or a new one by name."""
     if model:
         return fetched_network(model, size)
-    check_size(name, size)
     torch.manual_seed(seed)
     network, weights = build_network(network_spec(name), encoder_weights)
     run = mlflow.active_run()
@@ -34,16 +33,8 @@ def encoder_weights_had(name: str, encoder_weights: str) -> str:
     return "none" if encoder_weights == "none" else build_network(network_spec(name), encoder_weights)[1]
 
 
-def check_size(name: str, size: int) -> None:
-    """Refuses a name that is no network, and pictures that its encoder cannot halve often enough."""
-    multiple = 2 ** network_spec(name).encoder_depth
-    if size % multiple:
-        raise InvalidInput(f"size is {size}; {name} needs a multiple of {multiple}: pack the data with such a size.")
-
-
 def check_network(name: str, size: int, batch: int) -> None:
-    """check_size, and whether the network can be trained on batches of so many pictures."""
-    check_size(name, size)
+    """Refuses a name that is no network, and a network that cannot be trained on batches of so many pictures."""
     check_trains(HandsNetwork(network_spec(name), None), size, batch)
 
 

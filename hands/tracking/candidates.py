@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from hands.errors import InvalidInput
 from hands.tracking import ENTRY_POINT_TAG, OUTPUT_TAG
+from hands.tracking.latest import run_of, steps_of
 from hands.tracking.models import model_id_of
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -63,7 +64,7 @@ def find_candidates(models: str) -> list[Candidate]:
         if word.startswith(EXPERIMENT):
             found += [_of_run(run) for run in _finished_recipes(word.removeprefix(EXPERIMENT))]
         elif RUN_ID.fullmatch(word):
-            found.append(_of_run(_run(word)))
+            found.append(_of_run(run_of(word)))
         else:
             found.append(_of_uri(word, word.removeprefix("models:/")))
     if len(found) < 2:
@@ -72,13 +73,6 @@ def find_candidates(models: str) -> list[Candidate]:
             f"models:/hands-g2@champion, ids of runs, or {EXPERIMENT}<name> for all finished runs of main in it."
         )
     return found
-
-
-def _run(run_id: str) -> Run:
-    try:
-        return MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        raise InvalidInput(f"there is no run {run_id} here; give the id of a run of main, full or a training step.") from error
 
 
 def _finished_recipes(experiment: str) -> list[Run]:
@@ -98,17 +92,9 @@ def _finished_recipes(experiment: str) -> list[Run]:
     return [run for run in runs if run.data.tags.get(ENTRY_POINT_TAG) in RECIPES]
 
 
-def _children(run: Run) -> list[Run]:
-    """A pipeline's finished steps, in order."""
-    query = f"attributes.status = 'FINISHED' and tags.`mlflow.parentRunId` = '{run.info.run_id}'"
-    found = mlflow.search_runs([run.info.experiment_id], filter_string=query, output_format="list")
-    reused = [value for tag, value in run.data.tags.items() if tag.startswith("hands.reused.")]
-    return sorted([*found, *map(_run, reused)], key=lambda child: child.info.start_time)
-
-
 def _of_run(run: Run) -> Candidate:
     name = f"{run.info.run_name} {run.info.run_id[:6]}"
-    steps = [*_children(run), run]
+    steps = [*steps_of(run), run]
     for tag in ("g2_model", "g1_model"):
         outputs = [step.data.tags[OUTPUT_TAG + tag] for step in steps if OUTPUT_TAG + tag in step.data.tags]
         if outputs:
@@ -125,10 +111,10 @@ def _of_uri(uri: str, name: str) -> Candidate:
         raise InvalidInput(f"the model '{uri}' cannot be had ({reason}); {expected}.") from error
     if model_id is None:
         return Candidate(name, uri, "", {}, float("nan"), [], "")
-    step = _run(mlflow.get_logged_model(model_id).source_run_id)
+    step = run_of(mlflow.get_logged_model(model_id).source_run_id)
     parent = step.data.tags.get("mlflow.parentRunId")
-    whole = _run(parent) if parent else step
-    before = [child for child in _children(whole) if child.info.start_time < step.info.start_time]
+    whole = run_of(parent) if parent else step
+    before = [child for child in steps_of(whole) if child.info.start_time < step.info.start_time]
     trained = [child for child in before if child.data.tags.get(ENTRY_POINT_TAG, "").startswith("phase")]
     seconds = sum((child.info.end_time - child.info.start_time) / 1000 for child in [*trained, step])
     curve = [(point.step, point.value) for point in MlflowClient().get_metric_history(step.info.run_id, SCORE)]

@@ -146,7 +146,7 @@ def fetch_network(uri: str) -> Path:
     """
     from hands.networks.checkpoint import NETWORK_FILE
 
-    with _refusing(uri):
+    with refusing(uri):
         folder = Path(uri) if Path(uri).is_dir() else _artifacts_of(uri)
     for candidate in (folder, folder / NETWORK_FOLDER):
         if (candidate / NETWORK_FILE).is_file():
@@ -155,14 +155,15 @@ def fetch_network(uri: str) -> Path:
 
 
 @contextmanager
-def _refusing(uri: str) -> Iterator[None]:
+def refusing(uri: str) -> Iterator[None]:
+    """What MLflow raises of a model that is not there becomes InvalidInput."""
     try:
         yield
     except (MlflowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInput(
             f"the model '{uri}' cannot be had ({reason}); expected an MLflow URI such as models:/m-..., "
-            f"models:/hands-g2@champion or runs:/<run id>/g2."
+            f"runs:/<run id>/g2, or models:/hands-g2@champion, which main makes."
         ) from error
 
 
@@ -180,7 +181,7 @@ def model_source_tags(uri: str) -> dict[str, str]:
     local = Path(uri)
     if local.is_dir() and not (local / MLMODEL_FILE_NAME).is_file():
         return {}
-    with _refusing(uri):
+    with refusing(uri):
         return only_source_tags(mlflow.models.get_model_info(uri).metadata or {})
 
 
@@ -229,14 +230,14 @@ def model_id_of(uri: str) -> str | None:
 
 def model_param(uri: str, name: str) -> str | None:
     """A parameter that a model was logged with; None where it has none, as a local folder."""
-    with _refusing(uri):
+    with refusing(uri):
         model_id = model_id_of(uri)
         return None if model_id is None else (mlflow.get_logged_model(model_id).params or {}).get(name)
 
 
 def use_model(uri: str) -> None:
     """Names a model as what the active run works with; a local folder is none of MLflow's."""
-    with _refusing(uri):
+    with refusing(uri):
         model_id = model_id_of(uri)
     if model_id is not None:
         MlflowClient().log_inputs(mlflow.active_run().info.run_id, models=[LoggedModelInput(model_id)])
@@ -247,7 +248,7 @@ def short_name(uri: str) -> str:
     if Path(uri).is_dir():
         return Path(uri).name
     client, registered = MlflowClient(), REGISTERED_MODEL.fullmatch(uri)
-    with _refusing(uri):
+    with refusing(uri):
         if registered:
             name, alias, version = registered["name"], registered["alias"], registered["version"]
             return f"{name} v{version or client.get_model_version_by_alias(name, alias).version}"

@@ -305,8 +305,8 @@ def test_lines_are_taken_once_in_order():
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"size": 48}, "size is 48"), ({"batch_size": 1}, "batch_size is 1"), ({"networks": ()}, "networks"),
-    ({"networks": ("unet:nothing",)}, "unet:nothing"),
+    ({"size": 48}, "size is 48; expected a multiple of 32"), ({"batch_size": 1}, "batch_size is 1"),
+    ({"networks": ()}, "networks"), ({"networks": ("unet:nothing",)}, "unet:nothing"),
 ])  # fmt: skip
 def test_refuses_settings(setting: BenchSetting, changes: dict, message: str):
     with pytest.raises(InvalidInput, match=message):

@@ -8,8 +8,8 @@ from hands.packed.packed_writer import PackedWriter
 from hands.processes.folders import whole_folder
 from hands.raw.provenance import UNKNOWN
 
-SIZE = 16
-SIDE = 20
+SIZE = 32
+SIDE = 40
 CHANNELS = {"train": 5, "unpaired_images": 3, "unpaired_masks": 2, "val": 5, "test": 3}
 COUNTS = {"train": 7, "unpaired_images": 5, "unpaired_masks": 4, "val": 3, "test": 2}
 

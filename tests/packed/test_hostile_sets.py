@@ -30,8 +30,8 @@ def test_prepare_with_damaged_values(tmp_path_factory: pytest.TempPathFactory, r
     key = data.draw(st.sampled_from(sorted(store)))
     store[key] = data.draw(mutated([store[key]])) or b"x"
     raw = RawDataset(damaged.write(folder / "raw"), "bgr")
-    ends_well(lambda: pack(raw, folder / "refused", PackConfig(16, 0.0, 1)))
-    manifest = pack(raw, folder / "skipped", PackConfig(16, 1.0, 1))
+    ends_well(lambda: pack(raw, folder / "refused", PackConfig(32, 0.0, 1)))
+    manifest = pack(raw, folder / "skipped", PackConfig(32, 1.0, 1))
     assert sum(subset.count for subset in manifest.subsets.values()) >= 4  # at most the one is dropped
 
 

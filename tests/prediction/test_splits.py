@@ -68,7 +68,7 @@ def test_labels_lie_where_the_box_is(packed, tmp_path: Path):
 def test_damaged_places_are_refused(tmp_path: Path):
     raw = RawDataset(small_set({"train": 1, "unpaired_images": 1, "unpaired_masks": 1, "val": 2, "test": 1}, 12, 9).write(
         tmp_path / "raw"), "bgr")  # fmt: skip
-    pack(raw, tmp_path / "packed", PackConfig(16, 0, 1))
+    pack(raw, tmp_path / "packed", PackConfig(32, 0, 1))
     subset, file = PackedSet.open(tmp_path / "packed").subset("val"), tmp_path / "packed" / "index" / "val.places.npy"
     whole = file.read_bytes()
     for damaged in (b"", whole[:-60], whole[:60], b"x" * 200):

@@ -15,7 +15,7 @@ from tests.project import ROOT
 SECRET = "http://ann:s3cret@host/x"
 ENTRY_POINT = f"""
 import warnings
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch.command_line import entry_point
 
 @entry_point()
 def main(params):

@@ -99,6 +99,14 @@ def test_what_fails_before_its_run_has_begun_has_a_name_and_a_reason(unnamed, mo
     assert run.data.tags[tracking.FAILURE_TAG] == f"InvalidInput: {done.output.strip().removeprefix('Error: ')}"
 
 
+def test_so_has_what_the_command_line_refuses(unnamed, monkeypatch):
+    first = launched(unnamed, monkeypatch, "0")
+    assert invoke("phase1", epochs="many").exit_code == 2
+    run = unnamed.get_run(unnamed.get_run(first).data.tags[SHOWN_BY])
+    assert (run.info.run_name, run.info.status) == ("phase1", "FAILED")
+    assert run.data.tags[tracking.FAILURE_TAG].startswith("BadParameter: 'many' is not a valid integer range")
+
+
 def test_the_end_says_where_to_look(unnamed, monkeypatch, tmp_path, capsys):
     with ending.ended("prune", {}), tracking.run("prune", {}) as run:
         pass

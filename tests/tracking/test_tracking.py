@@ -9,7 +9,8 @@ import torch
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
-from entrypoints.launch.parameters import entry_point
+from entrypoints.launch import command_line
+from entrypoints.launch.command_line import entry_point
 from entrypoints.launch.stopping import Terminated
 from hands import tracking
 from hands.errors import InvalidInput
@@ -68,8 +69,10 @@ def test_parameters_that_mlflow_run_has_logged_stay(store, monkeypatch):
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
-def test_a_signal_ends_the_run_as_killed(store, number):
+def test_a_signal_ends_the_run_as_killed(store, number, monkeypatch):
     """tests/entrypoints/test_pipeline.py and test_stopping.py send signals to processes of their own."""
+
+    monkeypatch.setattr(command_line, "declared", lambda name: {})
 
     @entry_point()
     def main(params):
