@@ -109,7 +109,7 @@ class BenchSetting:
 
 
 def make_set(setting: BenchSetting) -> None:
-    """The synthetic set of lines 1 to 5 and 7: an epoch of `steps` steps, and as many unpaired pictures."""
+    """The synthetic set of lines 1 to 4 and 7: an epoch of `steps` steps, and as many unpaired pictures."""
     n = setting.steps * setting.batch_size
     config = SynthesisConfig(
         seed=setting.seed,

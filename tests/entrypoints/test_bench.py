@@ -294,6 +294,18 @@ def test_what_was_measured_is_logged_when_a_line_fails(store, monkeypatch: pytes
     check_run(store, result.output, {1})
 
 
+def test_a_set_that_no_line_reads_is_not_made(store, monkeypatch: pytest.MonkeyPatch):
+    """It takes minutes at the default size."""
+    made = []
+    monkeypatch.setattr("entrypoints.launch.processes.start_server", lambda: None)
+    monkeypatch.setattr("entrypoints.launch.processes.call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(lines, "make_set", made.append)
+    for line in (8, 3):
+        monkeypatch.setitem(LINES, line, lambda setting, host: [])
+        invoke("bench", **TINY, accelerator="cpu", precision="32-true", lines=str(line))
+        assert len(made) == (line == 3)
+
+
 @pytest.mark.parametrize("lines", ["", "0", "9", "1,x", "1;2", "-1"])
 def test_refuses_lines(lines: str):
     with pytest.raises(InvalidInput, match="lines"):
