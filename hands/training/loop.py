@@ -127,12 +127,12 @@ def fit(
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         state.restore(saved)
         recorder.restore(state.history)
+    if state.step == 0:
+        recorder.evaluated(0, main.evaluated, is_best=False)
     batches = zip(*(stream.batches(state.step, total_steps) for stream in streams), strict=True)
     silent = fabric.global_rank != 0 or "TQDM_DISABLE" in os.environ  # a sweep's workers would write over each other
     progress = tqdm(total=total_steps, initial=state.step, unit="step", mininterval=5, disable=silent)
     with StopSignals(checkpoint is not None) as signals:
-        if state.step == 0:
-            recorder.evaluated(0, main.evaluated, is_best=False)
         for epoch in range(state.epoch + 1, schedule.epochs + 1):
             started = time.perf_counter()
             for learner in learners.values():
