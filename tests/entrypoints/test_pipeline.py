@@ -18,6 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
+from entrypoints.launch.commands import parsed
+from entrypoints.launch.taken import with_taken
 from hands.files.lmdb_files import environment as lmdb_environment
 from hands.packed.manifest import read_manifest
 from hands.raw.layout import RawDataset
@@ -286,6 +288,16 @@ def test_a_packed_set_that_is_given_is_not_made(finished, again):
     output = again(packed_dir=step(finished, "prepare").data.tags["hands.output.packed_dir"])
     assert reused_steps(output) == PIPELINE_STEPS[2:]
     assert children(finished.client, parents(finished.client)[-1]) == []
+
+
+def test_what_is_not_passed_is_what_main_has_left(finished, monkeypatch):
+    track_to(finished.uri, monkeypatch)
+    said = invoke("evaluate")
+    packed_dir = step(finished, "prepare").data.tags["hands.output.packed_dir"]
+    assert said.exit_code == 0 and f"== packed_dir: {packed_dir} (of models:/hands-g2@champion, " in said.output
+    phase1 = step(finished, "phase1")
+    found = with_taken("phase2_paired", parsed("phase2_paired", {}))
+    assert (found.packed_dir, found.d_model) == (packed_dir, phase1.data.tags["hands.output.discriminator_model"])
 
 
 def test_a_changed_parameter_reruns_what_depends_on_it(finished, again):
