@@ -15,27 +15,32 @@ N_PICTURES = 10
 @entry_point("packed_dir", "model", "split", "eval_batch_size", "flip", *ONE_DEVICE)
 def main(params: SimpleNamespace) -> None:
     """Scores a model on a split."""
+    from hands.evaluation.coverage import coverage, require_judged
+    from hands.packed.packed_set import PackedSet
+    from hands.steps.devices import one_device
+    from hands.steps.given import check_model
+
+    devices = one_device(params)
+    check_model(params.model)
+    packed = PackedSet.open(params.packed_dir)
+    subset = packed.subset(params.split)
+    require_judged(subset)
+
     import mlflow
     import numpy as np
 
     from hands import tracking
-    from hands.evaluation.coverage import coverage, require_judged
     from hands.evaluation.inference import predict_subset, score_subset
     from hands.networks.flipped import FlipAveraged
     from hands.packed.batches import RecordReader, Shard
-    from hands.packed.packed_set import PackedSet
     from hands.pictures.figures import confusion_figure, frame_rows, part_table
-    from hands.steps.configs import one_device
     from hands.steps.known import known
     from hands.steps.start import fetched_network
     from hands.tracking.models import model_id_of
     from hands.tracking.steps import log_step_key, note_code
     from hands.training.devices import create_fabric, prepared_network
 
-    packed = PackedSet.open(params.packed_dir)
-    subset = packed.subset(params.split)
-    require_judged(subset)
-    fabric = create_fabric(one_device(params))
+    fabric = create_fabric(devices)
     with tracking.run("evaluate", vars(params)):
         note_code("evaluate")
         dataset = tracking.log_dataset(packed, "evaluation")
@@ -57,7 +62,7 @@ def main(params: SimpleNamespace) -> None:
                 _, images, truth, predicted = next(batch)
                 captions = [f"{mious[i]:.2f}  {subset.paths[i]}" for i in indices]
                 mlflow.log_image(frame_rows(images, truth, predicted, captions, columns=2), artifact_file=f"{title}_{name}.png")
-        log_step_key("evaluate", vars(params), known(params, packed, one_device(params), fabric))
+        log_step_key("evaluate", vars(params), known(params, packed, devices, fabric))
         print(f"{name}/miou {scores.values['miou']:.4f}")
 
 

@@ -16,18 +16,11 @@ from entrypoints.launch.parameters import entry_point
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Imports pictures of the public InterHand2.6M release, with amodal labels from joints or MANO fits."""
-
-    import mlflow
-
-    from hands import tracking
     from hands.interhand.importer import ImportConfig, run_import
     from hands.interhand.labels import LabelSource
     from hands.interhand.selection import Filters
     from hands.interhand.splits import Shares
-    from hands.pictures.previews import raw_preview
     from hands.processes.processors import allowed_processors
-    from hands.raw.provenance import read_sources
-    from hands.tracking.provenance import log_sources
 
     config = ImportConfig(
         release_dir=params.release_dir,
@@ -53,6 +46,15 @@ def main(params: SimpleNamespace) -> None:
         base_dir=params.base_dir,
         workers=params.workers or allowed_processors(),
     )
+    config.check()
+
+    import mlflow
+
+    from hands import tracking
+    from hands.pictures.previews import raw_preview
+    from hands.raw.provenance import read_sources
+    from hands.tracking.provenance import log_sources
+
     with tracking.run("import_interhand", vars(params)):
         report = run_import(config, params.out_dir)
         mlflow.log_dict(report, "report.json")

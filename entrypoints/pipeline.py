@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-from entrypoints.launch.checks import Resolved, check_recipe, check_subsets
+from entrypoints.launch.checks import Resolved, check_names, check_recipe, check_subsets
 from entrypoints.launch.commands import declared, parsed
 from entrypoints.launch.parameters import PIPELINE, entry_point
 from entrypoints.launch.processes import call, run_step, start_server
@@ -32,8 +32,9 @@ STEPS = ("synthesize", "prepare", "phase1", "phase2_init", "phase2_paired", "eva
 @entry_point(*PIPELINE)
 def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
-    start_server()
+    check_names(params)
     params, winner = with_winner(params)
+    start_server()
     for name in STEPS:
         code_digest(name)  # as it is now, when the steps' process imports it
     with tracking.run(params.recipe, vars(params)):

@@ -13,6 +13,7 @@ from mlflow.entities import RunInfo
 from entrypoints.launch.parameters import SWEEP, entry_point
 from entrypoints.launch.processes import call
 from hands import tracking
+from sweeps.given import check_given
 from sweeps.job import Job, SweepRun
 from sweeps.space import load_space
 from sweeps.storage import open_storage, shown
@@ -24,6 +25,7 @@ from sweeps.workers import find_setting, start_server, threads_per_worker
 @entry_point(*SWEEP)
 def main(params: SimpleNamespace) -> None:
     """Tries out weights of the losses or classes in short trials, on several workers."""
+    check_given(params)
     config = StudyConfig(
         name=params.study_name or params.space,
         storage=params.storage,

@@ -22,7 +22,8 @@ from hands.method.phase2_paired import Phase2PairedData, fit_phase2_paired
 from hands.networks.checkpoint import load_discriminator, load_network, save_network
 from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet
-from hands.steps.configs import one_device, phase2_init_config, phase2_paired_config, segmentation_loss
+from hands.steps.configs import phase2_init_config, phase2_paired_config, segmentation_loss
+from hands.steps.devices import one_device
 from hands.steps.start import fetched_network, start_network
 from hands.training.devices import create_fabric
 from hands.training.loop import Diverged

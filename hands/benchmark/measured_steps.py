@@ -23,6 +23,7 @@ from hands.steps.configs import (
     phase2_paired_config,
     segmentation_loss,
 )
+from hands.steps.given import check_given
 from hands.steps.session import Session, session
 from hands.steps.start import start_network
 from hands.training.devices import prepared_network
@@ -42,7 +43,7 @@ def measured_steps(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Ite
 
 def measured_phase1(setting: BenchSetting, g1: str, parse: Parse) -> Iterator[MeasuredStep]:
     params = parse("phase1", given(setting) | {"epochs": 1, "g1": g1})
-    with session("phase1", params, ("g1", "discriminator")) as step:
+    with session("phase1", params, check_given("phase1", params), ("g1", "discriminator")) as step:
         network, d = new_network(params, g1), Discriminator()
         data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
         weights = torch.from_numpy(ce_class_weights(params, step.packed))
@@ -62,7 +63,7 @@ def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iter
     params = parse("phase2_init", given(setting) | {"epochs": 2, "eval_every": 2, "g1_model": "", "g2": g2})
     batch_size = 2 * params.batch_size
     kept = batch_size - int(batch_size * params.drop_fraction)
-    with session("phase2_init", params, ("g2",)) as step:
+    with session("phase2_init", params, check_given("phase2_init", params), ("g2",)) as step:
         teacher, network = new_network(params, g1), new_network(params, g2)
         data = Phase2InitData(step.reader(params.unpaired_split), step.val)
         loss = segmentation_loss(params, step.packed)
@@ -81,7 +82,7 @@ def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iter
 
 def measured_paired(setting: BenchSetting, g2: str, parse: Parse) -> Iterator[MeasuredStep]:
     params = parse("phase2_paired", given(setting) | {"epochs": 1, "d_model": "", "g2": g2})
-    with session("phase2_paired", params, ("g2",)) as step:
+    with session("phase2_paired", params, check_given("phase2_paired", params), ("g2",)) as step:
         network, d = new_network(params, g2), Discriminator()
         data = Phase2PairedData(step.reader(params.train_split), None, step.val)
         loss, config = segmentation_loss(params, step.packed), phase2_paired_config(params)

@@ -22,7 +22,8 @@ from hands.processes.processors import allowed_processors
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
 from hands.synthetic.dataset import SynthesisConfig, frames
-from hands.training.devices import DeviceConfig, create_fabric, prepared_network, resolve_memory_format
+from hands.training.device_config import DeviceConfig
+from hands.training.devices import create_fabric, prepared_network, resolve_memory_format
 from hands.training.learner import Learner
 
 ONE_PROCESS = Shard(0, 1)
@@ -69,8 +70,6 @@ class BenchSetting:
             raise InvalidInput(f"size is {self.size}; expected a multiple of 32, which the discriminator needs.")
         if self.batch_size < 2:
             raise InvalidInput(f"batch_size is {self.batch_size}; expected at least 2, which batch norm needs.")
-        if not self.networks:
-            raise InvalidInput("networks is empty; give names with commas between, such as light,uxnet.")
         for name in self.networks:
             network_spec(name)
 

@@ -52,6 +52,18 @@ class ImportConfig:
     base_dir: str
     workers: int
 
+    def release(self) -> Release:
+        return Release(self.release_dir, self.release_split)
+
+    def base(self) -> RawDataset | None:
+        return RawDataset(self.base_dir, self.channel_order) if self.base_dir else None
+
+    def check(self) -> None:
+        """Raises InvalidInput where the release, the MANO files or the base are not there."""
+        self.release()
+        self.labels.check()
+        self.base()
+
 
 def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
     """Write the data set into `out_dir`, which appears once it is whole; returns the report, as import.json has it.
@@ -63,9 +75,8 @@ def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
         InvalidInput: the release, the MANO files, the base or the configuration cannot be used, or no picture is left.
     """
     destination = Path(out_dir)
-    release = Release(config.release_dir, config.release_split)
-    config.labels.check()
-    base = RawDataset(config.base_dir, config.channel_order) if config.base_dir else None
+    config.check()
+    release, base = config.release(), config.base()
     sources = _sources(config)
     key = _key(config, release, base)
     finished = _finished(destination, key)

@@ -23,7 +23,7 @@ from hands.packed.places import read_places
 from hands.parts import HAND_SUFFIXES
 from hands.pictures.figures import overlay, to_uint8
 from hands.prediction.labelling import Framed, Labeller, confidence_of, labels_at
-from hands.prediction.photographs import Listed, list_photographs, named, read_photograph
+from hands.prediction.photographs import Listed, listed_to_label, named, read_photograph
 from hands.prediction.submission import SubmissionWriter
 from hands.processes.folders import whole_folder
 
@@ -70,11 +70,9 @@ def predict_photographs(
         show: is called with each output's name, picture (h, w, 3) and labels (2, h, w) as the overlay has them.
 
     Raises:
-        InvalidInput: nothing could be labelled, or what list_photographs and whole_folder refuse.
+        InvalidInput: nothing could be labelled, or what listed_to_label and whole_folder refuse.
     """
-    listing = list_photographs(folder, boxes or None)
-    if Path(out_dir).resolve().is_relative_to(Path(folder).resolve()):
-        raise InvalidInput(f"out_dir {out_dir} lies in images {folder}: the next call would label it; give another folder.")
+    listing = listed_to_label(folder, boxes, out_dir)
     result = Predicted(0, 0, listing.without_box, listing.not_read, {})
     total = len(listing.photographs)
     with whole_folder(out_dir) as partial, tqdm(total=total, unit="image", mininterval=5) as progress:

@@ -15,14 +15,15 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from hands import tracking
-from hands.evaluation.coverage import coverage, require_judged, require_parts
+from hands.evaluation.coverage import coverage
 from hands.evaluation.inference import predict_subset
-from hands.packed.batches import RecordReader, require_records, whole_batch
+from hands.packed.batches import RecordReader, whole_batch
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import frame_rows
 from hands.processes.parents import end_with_parent
 from hands.raw.provenance import merged
-from hands.steps.configs import device_config
+from hands.steps.devices import device_config
+from hands.steps.given import Given, given_models
 from hands.steps.known import known
 from hands.steps.parameters import CHECKPOINT, DEVICES
 from hands.tracking.models import model_sources
@@ -67,21 +68,16 @@ class Session:
 
 
 @contextmanager
-def session(entry_point: str, params: SimpleNamespace, model_names: tuple[str, ...]) -> Iterator[Session]:
+def session(entry_point: str, params: SimpleNamespace, given: Given, model_names: tuple[str, ...]) -> Iterator[Session]:
     """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names."""
-    resumed = run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
-    packed = PackedSet.open(params.packed_dir)
+    packed = given.packed
     val_subset = packed.subset(params.val_split)
-    require_judged(val_subset)
-    if "train_split" in vars(params):
-        require_parts(packed.subset(params.train_split))
-    for name in unpaired_subsets(params):
-        require_records(packed.subset(name))
     fabric = create_fabric(device_config(params))
     if fabric.local_rank:
         end_with_parent(0)
     fabric.launch()
-    resumed = fabric.broadcast(resumed)  # processes that look for the latest run at different moments may find different ones
+    # processes that look for the latest run at different moments may find different ones
+    resumed = fabric.broadcast(given.resumed)
     val = cache(partial(RecordReader, val_subset, params.data_residency, fabric.device))
     fingerprint = checkpoint_fingerprint(params, packed)
     folder = Path(params.checkpoint_dir) / resumed if resumed else None
@@ -129,19 +125,6 @@ def ended_with(recorder: StepRecorder, checkpoint: TrainingCheckpoint) -> Iterat
         recorder.abandon()
         checkpoint.remove_if_untrained()
         raise
-
-
-def unpaired_subsets(params: SimpleNamespace) -> list[str]:
-    """Subsets without pairs that the step learns from: pictures in weights initialization, masks where D learns."""
-    if "unpaired_split" in vars(params):
-        return [params.unpaired_split]
-    masks = params.unpaired in ("masks", "both") and getattr(params, "update_discriminator", True)
-    return ["unpaired_masks"] if masks else []
-
-
-def given_models(params: SimpleNamespace) -> list[str]:
-    """URIs of the models that the step learns from: what they were trained on, its own models are too."""
-    return [uri for name in ("g1_model", "g2_model", "d_model") if (uri := getattr(params, name, ""))]
 
 
 def checkpoint_fingerprint(params: SimpleNamespace, packed: PackedSet) -> str:
