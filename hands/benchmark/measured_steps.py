@@ -16,6 +16,7 @@ from hands.method.phase1 import Phase1Data, fit_phase1
 from hands.method.phase2_init import Phase2InitData, fit_phase2_init
 from hands.method.phase2_paired import Phase2PairedData, fit_phase2_paired
 from hands.networks.discriminator import Discriminator
+from hands.processes.progress import silenced
 from hands.steps.configs import (
     ce_class_weights,
     phase1_config,
@@ -50,7 +51,8 @@ def measured_phase1(setting: BenchSetting, g1: str, parse: Parse) -> Iterator[Me
 
         def loop() -> int:
             step.checkpoint.remove()
-            fit_phase1(step.fabric, phase1_config(params), data, network, d, weights, step.recorder, step.checkpoint)
+            with silenced():
+                fit_phase1(step.fabric, phase1_config(params), data, network, d, weights, step.recorder, step.checkpoint)
             return setting.steps * params.batch_size
 
         g1_learner, d_learner = learner(step, new_network(params, g1), params), learner(step, Discriminator(), params)
@@ -71,7 +73,8 @@ def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iter
         def loop() -> int:
             step.checkpoint.remove()
             config = phase2_init_config(params)
-            fit_phase2_init(step.fabric, config, data, teacher, network, loss, step.recorder, step.checkpoint)
+            with silenced():
+                fit_phase2_init(step.fabric, config, data, teacher, network, loss, step.recorder, step.checkpoint)
             return setting.steps * batch_size
 
         g2_learner = learner(step, new_network(params, g2), params)
@@ -89,7 +92,8 @@ def measured_paired(setting: BenchSetting, g2: str, parse: Parse) -> Iterator[Me
 
         def loop() -> int:
             step.checkpoint.remove()
-            fit_phase2_paired(step.fabric, config, data, network, d, loss, step.recorder, step.checkpoint)
+            with silenced():
+                fit_phase2_paired(step.fabric, config, data, network, d, loss, step.recorder, step.checkpoint)
             return setting.steps * params.batch_size
 
         g2_learner = learner(step, new_network(params, g2), params)

@@ -147,14 +147,13 @@ def trained_network(setting: BenchSetting, fabric: Fabric) -> HandsNetwork:
 
 @contextmanager
 def tracked_to(folder: Path) -> Iterator[None]:
-    """What this process logs goes to a store in `folder`, and not to the run that the benchmark belongs to; training's
-    progress bars are hidden."""
+    """What this process logs goes to a store in `folder`, and not to the run that the benchmark belongs to."""
     before = dict(os.environ)
     for name in before:
         if name.startswith("MLFLOW_"):
             del os.environ[name]
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "TQDM_DISABLE": "1"}
+    os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from hands.evaluation.coverage import require_labels
 from hands.evaluation.inference import Autocast
@@ -14,6 +13,7 @@ from hands.networks.logits import hand_rows, labels_of
 from hands.packed.augment import centre
 from hands.packed.batches import RecordReader
 from hands.parts import IGNORED
+from hands.processes.progress import Progress
 
 BINS = 10  # of confidence, from 0 to 1
 
@@ -47,17 +47,19 @@ def score_in_detail(network: nn.Module, reader: RecordReader, batch_size: int, a
     hand_types = torch.from_numpy(np.asarray(reader.subset.hand_types))
     mious, reliability = [], torch.zeros(BINS, 3, dtype=torch.float64)
     indices = np.arange(len(reader.subset))
-    for start in tqdm(range(0, len(indices), batch_size), unit="batch"):
-        batch = indices[start : start + batch_size]
-        with torch.inference_mode():
-            images, labels = centre(reader.read(batch), size)
-            with autocast():
-                logits = network(images)
-            predicted = labels_of(logits)
-            confusions = confusion_matrices(predicted, labels)
-            metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
-            mious.append(image_hand_miou(confusions, size).cpu().numpy())
-            reliability += reliability_counts(logits, predicted, labels).cpu()
+    with Progress(f"scoring {reader.subset.name}", len(indices), "images") as progress:
+        for start in range(0, len(indices), batch_size):
+            batch = indices[start : start + batch_size]
+            with torch.inference_mode():
+                images, labels = centre(reader.read(batch), size)
+                with autocast():
+                    logits = network(images)
+                predicted = labels_of(logits)
+                confusions = confusion_matrices(predicted, labels)
+                metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
+                mious.append(image_hand_miou(confusions, size).cpu().numpy())
+                reliability += reliability_counts(logits, predicted, labels).cpu()
+            progress.update(len(batch))
     return Detail(metric.scores(), np.concatenate(mious), reliability.numpy())
 
 

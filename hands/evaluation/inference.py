@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from hands.evaluation.coverage import require_labels
 from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
 from hands.networks.logits import labels_of
 from hands.packed.augment import centre
 from hands.packed.batches import RecordReader, Shard
+from hands.processes.progress import Progress
 
 Autocast = Callable[[], AbstractContextManager]
 
@@ -38,7 +38,7 @@ def score_subset(
 
     Returns:
         the scores (of all processes together) and the mean IoU of each image of this process's share (N / world_size,),
-        the mean over its judged hands, NaN where none was judged. `progress` shows a bar.
+        the mean over its judged hands, NaN where none was judged. `progress` shows how far it is.
 
     Raises:
         InvalidInput: the subset has no labels.
@@ -49,11 +49,10 @@ def score_subset(
     mious = [torch.empty(0, dtype=torch.float64, device=reader.device)]
     share = np.arange(shard.rank, len(reader.subset), shard.world_size)
     batches = predict_subset(network, reader, share, batch_size, autocast)
-    bar = tqdm(total=len(share), unit="image", mininterval=5, disable=not progress)
-    for batch, _, labels, predicted in batches:
-        confusions = confusion_matrices(predicted, labels)
-        metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
-        mious.append(image_hand_miou(confusions, reader.subset.size).nanmean(dim=1))
-        bar.update(len(batch))
-    bar.close()
+    with Progress(f"scoring {reader.subset.name}", len(share), "images", shown=progress) as shown:
+        for batch, _, labels, predicted in batches:
+            confusions = confusion_matrices(predicted, labels)
+            metric.update(confusions, overlap_confusion(predicted, labels), hand_types[torch.from_numpy(batch)])
+            mious.append(image_hand_miou(confusions, reader.subset.size).nanmean(dim=1))
+            shown.update(len(batch))
     return metric.scores(), torch.cat(mious).cpu().numpy()

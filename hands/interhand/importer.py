@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from hands.errors import InvalidInput
 from hands.interhand.base import base_chunks
@@ -27,6 +26,7 @@ from hands.interhand.selection import Filters, select
 from hands.interhand.splits import LEFT_OUT, ROLES, Shares, assign_roles
 from hands.interhand.staging import Staging
 from hands.parts import HAND_TYPES, HANDS
+from hands.processes.progress import Progress
 from hands.processes.workers import in_order, single_threaded_children
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawFolderWriter
@@ -119,7 +119,7 @@ def _import_chunks(
     todo = (chunk for chunk in chunks if chunk.number not in done)
     left = total - sum(done.values())
     workers = min(config.workers, -(-left // _CHUNK))
-    with single_threaded_children(), tqdm(total=total, initial=sum(done.values()), unit="frame", desc="import") as progress:
+    with single_threaded_children(), Progress("import", total, "frames", sum(done.values())) as progress:
         for chunk, imported in in_order(work, todo, workers):
             _add(writer, imported.frames)
             line = {"chunk": chunk.number, "seen": len(chunk.jobs), **_as_line(imported)}

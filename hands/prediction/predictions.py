@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from tqdm import tqdm
 
 from hands.errors import InvalidInput
 from hands.evaluation.inference import Autocast, predict_subset
@@ -26,6 +25,7 @@ from hands.prediction.labelling import Framed, Labeller, confidence_of, labels_a
 from hands.prediction.photographs import Listed, listed_to_label, named, read_photograph
 from hands.prediction.submission import SubmissionWriter
 from hands.processes.folders import whole_folder
+from hands.processes.progress import Progress
 
 OVERLAY_SIDE = 1024  # pixels, of a larger picture's overlay
 TABLE = "predictions.csv"
@@ -75,7 +75,7 @@ def predict_photographs(
     listing = listed_to_label(folder, boxes, out_dir)
     result = Predicted(0, 0, listing.without_box, listing.not_read, {})
     total = len(listing.photographs)
-    with whole_folder(out_dir) as partial, tqdm(total=total, unit="image", mininterval=5) as progress:
+    with whole_folder(out_dir) as partial, Progress("predict", total, "images") as progress:
         with (partial / TABLE).open("w", encoding="utf-8", newline="") as lines:
             table = csv.writer(lines)
             table.writerow(["file", "box", "x", "y", "w", "h", "found", "passes", *(f"confidence_{h}" for h in HAND_SUFFIXES)])
@@ -149,7 +149,7 @@ def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, 
     size of the pictures that they were cut from, where the packed set knows it."""
     subset = reader.subset
     places = read_places(subset)
-    with whole_folder(out_dir) as partial, tqdm(total=len(subset), unit="image", mininterval=5) as progress:
+    with whole_folder(out_dir) as partial, Progress("predict", len(subset), "images") as progress:
         for start in range(0, len(subset), batch_size):
             indices = np.arange(start, min(start + batch_size, len(subset)))
             with torch.inference_mode(), autocast():
@@ -168,7 +168,7 @@ def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, 
 def predict_submission(network: nn.Module, reader: RecordReader, autocast: Autocast, batch_size: int, out_dir: str) -> None:
     """Writes the submission archive of a split (hands.prediction.submission)."""
     subset = reader.subset
-    with SubmissionWriter(out_dir) as writer, tqdm(total=len(subset), unit="image", mininterval=5) as progress:
+    with SubmissionWriter(out_dir) as writer, Progress("predict", len(subset), "images") as progress:
         for indices, _, _, predicted in predict_subset(network, reader, np.arange(len(subset)), batch_size, autocast):
             writer.add([subset.paths[i] for i in indices], predicted.cpu())
             progress.update(len(indices))
