@@ -1,7 +1,10 @@
 """The entry points of MLproject, a module each, and what they share."""
 
 from entrypoints.launch.explanations import explain_missing_packages
+from entrypoints.launch.output import plain_warnings, quiet_libraries
 from entrypoints.launch.stopping import watch_launcher
 
 explain_missing_packages()
+quiet_libraries()
+plain_warnings()
 watch_launcher()

@@ -26,6 +26,8 @@ def main(params: SimpleNamespace) -> None:
     subset = packed.subset(params.split)
     require_judged(subset)
 
+    import multiprocessing
+
     import mlflow
     import numpy as np
 
@@ -44,7 +46,8 @@ def main(params: SimpleNamespace) -> None:
     with tracking.run("evaluate", vars(params)):
         note_code("evaluate")
         dataset = tracking.log_dataset(packed, "evaluation")
-        tracking.log_coverage(params.split, coverage(subset))
+        alone = multiprocessing.parent_process() is None  # a pipeline's prepare has said it
+        tracking.log_coverage(params.split, coverage(subset), printed=alone)
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
         network = FlipAveraged(network) if params.flip else network
         reader = RecordReader(subset, params.data_residency, fabric.device)

@@ -16,7 +16,7 @@ from hands.packed.packed_set import PackedSet
 from hands.parts import NUM_CLASSES
 from hands.steps.configs import class_weight_config, phase2_init_config, phase2_paired_config
 from hands.steps.devices import one_device
-from hands.steps.start import check_network, smallest_batch
+from hands.steps.start import check_network, encoder_weights_had, smallest_batch
 from hands.tracking.models import fetch_network
 from hands.training.devices import create_fabric
 from sweeps.job import Models
@@ -55,6 +55,7 @@ def find_setting(params: SimpleNamespace) -> Setting:
     load_discriminator(d)
     unpaired = len(packed.subset(params.unpaired_split)) if params.init_epochs else 0
     check_network(params.g2, manifest.size, smallest_batch(params, len(packed.subset(params.train_split)), unpaired, 1))
+    encoder_weights_had(params.g2, params.encoder_weights)  # they are fetched, or it is said that they cannot be had, once
     for point in space.first_trials:
         check_steps(SimpleNamespace(**(vars(params) | space.weights(point))))
     if size != manifest.size:

@@ -47,6 +47,7 @@ def work(job: Job) -> None:
     mlflow.set_tracking_uri(job.tracking_uri)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("once", category=UserWarning)  # else every trial repeats the first one's
+    warnings.filterwarnings("ignore", message="no ImageNet weights")  # find_setting has said it
     space = load_space(job.params["space"])
     study = load_study(open_storage(job.study.storage, job.study.heartbeat_s), job.study, space)
     objective = Objective(SimpleNamespace(**job.params), job.models, space, job.study.n_trials, job.sweep, interruption)

@@ -208,7 +208,7 @@ def build_network(spec: NetworkSpec, encoder_weights: str) -> tuple[HandsNetwork
     try:
         return _with_hub_timeout(lambda: HandsNetwork(spec, "imagenet")), "imagenet"
     except (OSError, RuntimeError, ValueError, KeyError, InvalidInput) as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0]}"
     if encoder_weights == "imagenet":
         raise InvalidInput(
             f"ImageNet weights for {spec.encoder} cannot be had ({reason}). Fetch them once on a machine that reaches "

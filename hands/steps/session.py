@@ -1,6 +1,7 @@
 """A training step as an MLflow run: begun or gone on with, recorded, kept in checkpoints."""
 
 import json
+import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -98,7 +99,8 @@ def session(entry_point: str, params: SimpleNamespace, given: Given, model_names
             dataset = tracking.log_dataset(packed, "training")
             sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
             log_sources(sources)
-            tracking.log_coverage(params.val_split, coverage(val_subset))
+            alone = multiprocessing.parent_process() is None  # a pipeline's prepare has said it
+            tracking.log_coverage(params.val_split, coverage(val_subset), printed=alone)
             picture = partial(val_picture, fabric, val)
             recorder = StepRecorder(dataset, model_names, picture, checkpoint.folder / OUTBOX, source_tags(sources))
             with ended_with(recorder, checkpoint):

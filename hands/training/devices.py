@@ -1,15 +1,19 @@
 """Device, precision and processes, by Lightning Fabric; every count and strategy is a parameter."""
 
 import ctypes
+import logging
 import platform
 from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
+from lightning_utilities.core import rank_zero
 from torch import nn
 
 from hands.errors import InvalidInput
 from hands.training.device_config import DeviceConfig
+
+rank_zero.log.setLevel(logging.WARNING)  # each Fabric tells its precision
 
 
 def create_fabric(config: DeviceConfig) -> Fabric:
