@@ -12,7 +12,7 @@ from entrypoints.launch.parameters import entry_point
 @entry_point(
     "release_dir", "release_split", "out_dir", "labels", "mano_dir", "max_fit_error_mm", "hand_type", "cameras", "captures",
     "subjects", "every", "count", "seed", "split_by", "val_share", "test_share", "paired_share", "unpaired_masks_share",
-    "channel_order", "base_dir", "workers",
+    "channel_order", "base_dir", "workers", goes_on=True,
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Imports pictures of the public InterHand2.6M release, with amodal labels from joints or MANO fits."""

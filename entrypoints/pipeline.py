@@ -29,7 +29,7 @@ from hands.tracking.steps import packed_digest, step_folder
 STEPS = ("synthesize", "prepare", "phase1", "phase2_init", "phase2_paired", "evaluate", "predict")
 
 
-@entry_point(*PIPELINE)
+@entry_point(*PIPELINE, goes_on=True)
 def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
     check_names(params)

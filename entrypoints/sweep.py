@@ -22,7 +22,7 @@ from sweeps.supervision import supervise
 from sweeps.workers import find_setting, start_server, threads_per_worker
 
 
-@entry_point(*SWEEP)
+@entry_point(*SWEEP, goes_on=True)
 def main(params: SimpleNamespace) -> None:
     """Tries out weights of the losses or classes in short trials, on several workers."""
     check_given(params)

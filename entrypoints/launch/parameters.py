@@ -10,7 +10,7 @@ from entrypoints.launch import places
 from entrypoints.launch.explanations import explained
 from entrypoints.launch.output import forgive_full_disks
 from entrypoints.launch.server import check_server
-from entrypoints.launch.stopping import STOPPED, end_as_killed, terminate_on_signals
+from entrypoints.launch.stopping import STOPPED, end_as_killed, tell_how_to_go_on, terminate_on_signals
 from hands.errors import InvalidInput
 from hands.steps.parameters import DATA, DEVICES, LOSS, ONE_DEVICE
 
@@ -202,10 +202,13 @@ BENCH = (
 )  # fmt: skip
 
 
-def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], click.Command]:
+def entry_point(*names: str, goes_on: bool = False) -> Callable[[Callable[[SimpleNamespace], None]], click.Command]:
     """Makes a click command of a function that takes the named parameters as a namespace.
 
     What the user got wrong (InvalidInput) is printed as one line, and the exit code is 1.
+
+    Args:
+        goes_on: whether the same command goes on with what was stopped.
     """
 
     def decorate(function: Callable[[SimpleNamespace], None]) -> click.Command:
@@ -226,8 +229,8 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], cl
                     raise
                 raise click.ClickException(sentence) from error
             except KeyboardInterrupt as interrupt:
-                click.echo(f"stopped: {interrupt}", err=True)
                 end_as_killed()
+                tell_how_to_go_on(interrupt, goes_on)
                 sys.exit(STOPPED)
 
         for name in reversed(names):

@@ -32,6 +32,7 @@ from hands.tracking.outbox import Undelivered
 from hands.tracking.provenance import log_sources, source_tags
 from hands.tracking.recorder import StepRecorder
 from hands.tracking.steps import log_step_key, note_code, run_to_resume
+from hands.training.claim import Interrupted
 from hands.training.devices import create_fabric
 from hands.training.loop import Recorder
 from hands.training.resume import TrainingCheckpoint
@@ -84,7 +85,10 @@ def session(entry_point: str, params: SimpleNamespace, given: Given, model_names
     folder = Path(params.checkpoint_dir) / resumed if resumed else None
     checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
     if fabric.global_rank != 0:
-        yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
+        try:
+            yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(str(interrupt), None) from interrupt
         return
     try:
         if resumed:
@@ -108,6 +112,10 @@ def session(entry_point: str, params: SimpleNamespace, given: Given, model_names
             with suppress(MlflowException):  # all that the step made has been delivered
                 log_step_key(entry_point, vars(params), known(params, packed, device_config(params), fabric))
         checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
+    except KeyboardInterrupt as interrupt:
+        if checkpoint.folder is None:
+            raise
+        raise Interrupted(str(interrupt), checkpoint.folder) from interrupt
     finally:
         checkpoint.release()
 
