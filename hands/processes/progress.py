@@ -1,6 +1,7 @@
 """How far work has come, on stderr: a bar on a terminal, plain lines elsewhere (a file, CI) and where TQDM_DISABLE is set."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -82,7 +83,8 @@ class Progress:
             return
         if self._bar is None:
             first = {"desc": self.title, "initial": self.done, "postfix": self._state()}
-            self._bar = tqdm(total=self.total, bar_format="{desc} |{bar}|{postfix}", **first)
+            columns, lines = shutil.get_terminal_size()  # of one that says 0 by 0, as in a container, 80 by 24
+            self._bar = tqdm(total=self.total, bar_format="{desc} |{bar}|{postfix}", ncols=columns, nrows=lines, **first)
         self._bar.n, self._bar.total = self.done, self.total
         self._bar.set_description_str(self.title, refresh=False)
         self._bar.set_postfix_str(self._state())
