@@ -17,33 +17,41 @@ N_FRAMES = 12
 @entry_point("packed_dir", "model", "split", "eval_batch_size", "flip", *ONE_DEVICE)
 def main(params: SimpleNamespace) -> None:
     """Scores a model on a split."""
+    from hands.evaluation.coverage import coverage, require_judged
+    from hands.packed.packed_set import PackedSet
+    from hands.steps.devices import one_device
+    from hands.steps.given import check_model
+
+    devices = one_device(params)
+    check_model(params.model)
+    packed = PackedSet.open(params.packed_dir)
+    subset = packed.subset(params.split)
+    require_judged(subset)
+
+    import multiprocessing
+
     import mlflow
     import numpy as np
 
     from hands import tracking
-    from hands.evaluation.coverage import coverage, require_judged
     from hands.evaluation.inference import score_subset
     from hands.networks.flipped import FlipAveraged
     from hands.packed.batches import RecordReader, Shard
-    from hands.packed.packed_set import PackedSet
     from hands.pictures.figures import confusion_figure, part_table, spread
     from hands.pictures.previews import predicted_frames
-    from hands.steps.configs import one_device
     from hands.steps.known import known
     from hands.steps.start import fetched_network
     from hands.tracking.models import model_id_of, short_name, use_model
     from hands.tracking.steps import log_step_key, note_code
     from hands.training.devices import create_fabric, prepared_network
 
-    packed = PackedSet.open(params.packed_dir)
-    subset = packed.subset(params.split)
-    require_judged(subset)
-    fabric = create_fabric(one_device(params))
+    fabric = create_fabric(devices)
     with tracking.run("evaluate", vars(params)):
         note_code("evaluate")
         tracking.name_run(f"evaluate {params.split} of {short_name(params.model)}")
         dataset = tracking.log_dataset(packed.folder, packed.manifest, "evaluation")
-        tracking.log_coverage(params.split, coverage(subset))
+        alone = multiprocessing.parent_process() is None  # a pipeline's prepare has said it
+        tracking.log_coverage(params.split, coverage(subset), printed=alone)
         use_model(params.model)
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
         network = FlipAveraged(network) if params.flip else network
@@ -62,7 +70,7 @@ def main(params: SimpleNamespace) -> None:
                 mlflow.log_image(picture, artifact_file=f"{title}_{name}.png")
                 if title == "frames":
                     mlflow.log_image(picture, key=f"{name}_frames", step=0)  # the image grid compares runs by it
-        log_step_key("evaluate", vars(params), known(params, packed, one_device(params), fabric))
+        log_step_key("evaluate", vars(params), known(params, packed, devices, fabric))
         print(f"{name}/miou {scores.values['miou']:.4f}")
 
 

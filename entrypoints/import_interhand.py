@@ -12,22 +12,15 @@ from entrypoints.launch.command_line import entry_point
 @entry_point(
     "release_dir", "release_split", "out_dir", "labels", "mano_dir", "max_fit_error_mm", "hand_type", "cameras", "captures",
     "subjects", "every", "count", "seed", "split_by", "val_share", "test_share", "paired_share", "unpaired_masks_share",
-    "channel_order", "base_dir", "workers",
+    "channel_order", "base_dir", "workers", goes_on=True,
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Imports pictures of the public InterHand2.6M release, with amodal labels from joints or MANO fits."""
-
-    import mlflow
-
-    from hands import tracking
     from hands.interhand.importer import ImportConfig, run_import
     from hands.interhand.labels import LabelSource
     from hands.interhand.selection import Filters
     from hands.interhand.splits import Shares
-    from hands.pictures.previews import raw_preview
     from hands.processes.processors import allowed_processors
-    from hands.raw.provenance import read_sources
-    from hands.tracking.provenance import log_sources
 
     config = ImportConfig(
         release_dir=params.release_dir,
@@ -53,6 +46,15 @@ def main(params: SimpleNamespace) -> None:
         base_dir=params.base_dir,
         workers=params.workers or allowed_processors(),
     )
+    config.check()
+
+    import mlflow
+
+    from hands import tracking
+    from hands.pictures.previews import raw_preview
+    from hands.raw.provenance import read_sources
+    from hands.tracking.provenance import log_sources
+
     with tracking.run("import_interhand", vars(params)):
         tracking.name_run(f"import {params.release_split} by {params.labels}")
         report = run_import(config, params.out_dir)

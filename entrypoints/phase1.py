@@ -7,6 +7,7 @@ Produces: the models `g1` and `discriminator`, per-epoch metrics, learning curve
 from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
+from hands.steps.given import check_given
 from hands.steps.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE
 
 
@@ -16,6 +17,8 @@ from hands.steps.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCH
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G1 on the paired set, and D on the side."""
+    given = check_given("phase1", params)
+
     import torch
 
     from hands.method.phase1 import Phase1Data, fit_phase1
@@ -26,7 +29,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.training.rehearsal import check_trains
 
     config = phase1_config(params)
-    with session("phase1", params, ("g1", "discriminator")) as step:
+    with session("phase1", params, given, ("g1", "discriminator")) as step:
         size = step.packed.manifest.size
         g1 = start_network(params.g1, params.g1_model, params.encoder_weights, size, params.seed)
         check_trains(g1, size, step.share(params.train_split, params.batch_size))

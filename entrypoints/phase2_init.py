@@ -7,6 +7,7 @@ Produces: the model `g2`, per-epoch metrics, learning curves, pictures of valida
 from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
+from hands.steps.given import check_given
 from hands.steps.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE
 
 
@@ -16,6 +17,8 @@ from hands.steps.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on G1's confident labels of unpaired pictures."""
+    given = check_given("phase2_init", params)
+
     from hands.method.phase2_init import Phase2InitData, fit_phase2_init
     from hands.method.pseudo_labels import kept
     from hands.steps.configs import phase2_init_config, segmentation_loss
@@ -24,7 +27,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.training.rehearsal import check_trains
 
     config = phase2_init_config(params)
-    with session("phase2_init", params, ("g2",)) as step:
+    with session("phase2_init", params, given, ("g2",)) as step:
         size = step.packed.manifest.size
         g1 = fetched_network(params.g1_model, size)
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)

@@ -7,6 +7,7 @@ Produces: the model `g2` (and `discriminator` with update_discriminator), per-ep
 from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
+from hands.steps.given import check_given
 from hands.steps.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE
 
 
@@ -16,6 +17,8 @@ from hands.steps.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on the paired set with cross-entropy, Dice and the adversarial term."""
+    given = check_given("phase2_paired", params)
+
     from hands.method.phase2_paired import Phase2PairedData, fit_phase2_paired
     from hands.networks.checkpoint import load_discriminator
     from hands.steps.configs import phase2_paired_config, segmentation_loss
@@ -26,7 +29,7 @@ def main(params: SimpleNamespace) -> None:
 
     config = phase2_paired_config(params)
     names = ("g2", "discriminator") if params.update_discriminator else ("g2",)
-    with session("phase2_paired", params, names) as step:
+    with session("phase2_paired", params, given, names) as step:
         size = step.packed.manifest.size
         d = load_discriminator(fetch_network(params.d_model))
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)

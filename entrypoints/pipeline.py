@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from entrypoints.launch.checks import check_recipe, check_subsets
+from entrypoints.launch.checks import check_names, check_recipe, check_subsets
 from entrypoints.launch.command_line import entry_point
 from entrypoints.launch.parameters import PIPELINE
 from entrypoints.launch.processes import call, start_server
@@ -18,9 +18,10 @@ from entrypoints.launch.steps import Steps
 from entrypoints.launch.winner import log_winner, with_winner
 from hands import tracking
 from hands.packed.manifest import read_manifest
+from hands.processes.progress import duration
 from hands.steps.seeds import derived_seed
 from hands.tracking.code import code_digest
-from hands.tracking.outcome import Outcome, log_outcome, outcome, seconds_text
+from hands.tracking.outcome import Outcome, log_outcome, outcome
 from hands.tracking.provenance import log_sources
 from hands.tracking.registry import Score, Standing, check_name, register
 from hands.tracking.steps import outputs
@@ -28,12 +29,13 @@ from hands.tracking.steps import outputs
 STEPS = ("synthesize", "prepare", "phase1", "phase2_init", "phase2_paired", "evaluate", "predict")
 
 
-@entry_point(*PIPELINE)
+@entry_point(*PIPELINE, goes_on=True)
 def main(params: SimpleNamespace) -> None:
     """Runs the whole method: data, phase 1, two rounds of phase 2, evaluation, prediction, registration."""
-    start_server()
     began = time.monotonic()
+    check_names(params)
     params, winner = with_winner(params)
+    start_server()
     for name in STEPS:
         code_digest(name)  # as it is now, when the steps' process imports it
     with tracking.run(params.recipe, vars(params)):
@@ -136,7 +138,7 @@ def tell(result: Outcome, seconds: float) -> None:
         if name in ("data_dir", "packed_dir", "predictions")
     ]
     for title, text in (
-        ("done", f"{result.headline()}, in {seconds_text(seconds)}"),
+        ("done", f"{result.headline()}, in {duration(seconds)}"),
         ("model", f"{result.version} ({result.model}): {result.said}"),
         ("folders", ", ".join(folders)),
     ):

@@ -8,6 +8,7 @@ out: then the others are in `out_dir`, and the run ends FAILED.
 from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
+from entrypoints.launch.out_dir import check_out_dir
 from hands.steps.parameters import ONE_DEVICE
 
 N_PREVIEWS = 12
@@ -17,6 +18,20 @@ PHOTOGRAPH_SIDE = 320  # pixels, of its tiles in the run
 @entry_point("model", "packed_dir", "split", "images", "boxes", "out_dir", "eval_batch_size", "flip", *ONE_DEVICE)
 def main(params: SimpleNamespace) -> None:
     """Writes the amodal labels of both hands for a split or a folder of pictures."""
+    from hands.packed.packed_set import PackedSet, require_records
+    from hands.prediction.photographs import listed_to_label
+    from hands.steps.devices import one_device
+    from hands.steps.given import check_model
+
+    devices = one_device(params)
+    check_model(params.model)
+    packed = None if params.images else PackedSet.open(params.packed_dir)
+    if packed is None:
+        listed_to_label(params.images, params.boxes, params.out_dir)
+    else:
+        require_records(packed.subset(params.split))
+    check_out_dir(params.out_dir)
+
     from pathlib import Path
 
     import mlflow
@@ -27,23 +42,21 @@ def main(params: SimpleNamespace) -> None:
     from hands.networks.checkpoint import load_network
     from hands.networks.flipped import FlipAveraged
     from hands.packed.batches import RecordReader
-    from hands.packed.packed_set import PackedSet
     from hands.parts import HANDS
     from hands.pictures.figures import frame_rows, overlay, spread, tile_rows
     from hands.prediction.labelling import Labeller
     from hands.prediction.predictions import TABLE, predict_photographs, predict_split, predict_submission, report
-    from hands.steps.configs import one_device
     from hands.steps.known import known
     from hands.steps.start import fetched_network
     from hands.tracking.models import fetch_network, short_name, use_model
     from hands.tracking.steps import is_made, log_step_key, note_code
     from hands.training.devices import create_fabric, prepared_network
 
-    fabric = create_fabric(one_device(params))
+    fabric = create_fabric(devices)
     with tracking.run("predict", vars(params)):
         note_code("predict")
         use_model(params.model)
-        if params.images:
+        if packed is None:
             network, size = load_network(fetch_network(params.model))
             network = prepared_network(fabric, network, params.memory_format)
             labeller = Labeller(network, size, fabric.device, fabric.autocast, params.flip)
@@ -60,7 +73,6 @@ def main(params: SimpleNamespace) -> None:
             tracking.log_output_folder("predictions", params.out_dir, None)
             report(predicted, params.out_dir)
         else:
-            packed = PackedSet.open(params.packed_dir)
             tracking.name_run(f"predict {params.split} ({len(packed.subset(params.split))}) with {short_name(params.model)}")
             tracking.log_dataset(packed.folder, packed.manifest, "prediction")
             network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
@@ -73,7 +85,7 @@ def main(params: SimpleNamespace) -> None:
             _, images, _, predicted = next(predict_subset(network, reader, indices, len(indices), fabric.autocast))
             captions = [reader.subset.paths[i] for i in indices]
             mlflow.log_image(frame_rows(images, None, predicted, captions, 3), artifact_file=f"predicted_{params.split}.png")
-            log_step_key("predict", vars(params), known(params, packed, one_device(params), fabric))
+            log_step_key("predict", vars(params), known(params, packed, devices, fabric))
             tracking.log_output_folder("predictions", params.out_dir, None)
 
 

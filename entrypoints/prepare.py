@@ -7,11 +7,21 @@ Produces: the packed set (`out_dir`), its manifest, class frequencies and weight
 from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
+from entrypoints.launch.out_dir import check_out_dir
 
 
 @entry_point("data_dir", "out_dir", "size", "channel_order", "skip_broken", "max_broken", "workers")
 def main(params: SimpleNamespace) -> None:
     """Checks a dataset, decodes and crops it once, and packs it for training."""
+    from hands.packed.prepare import PackConfig, pack
+    from hands.processes.processors import allowed_processors
+    from hands.raw.layout import RawDataset
+
+    max_broken = params.max_broken if params.skip_broken else 0.0
+    config = PackConfig(params.size, max_broken, params.workers or allowed_processors())
+    raw = RawDataset(params.data_dir, params.channel_order)
+    check_out_dir(params.out_dir)
+
     import warnings
     from pathlib import Path
 
@@ -21,21 +31,15 @@ def main(params: SimpleNamespace) -> None:
     from hands.evaluation.coverage import coverage
     from hands.method.class_weights import class_weight_table
     from hands.packed.packed_set import PackedSet
-    from hands.packed.prepare import PackConfig, pack
     from hands.packed.skin import swapped_channels
     from hands.pictures.previews import packed_preview
-    from hands.processes.processors import allowed_processors
-    from hands.raw.layout import RawDataset
     from hands.raw.provenance import sources_text
     from hands.tracking.steps import is_made, log_step_key, note_code
 
     with tracking.run("prepare", vars(params)):
         note_code("prepare")
         tracking.name_run(f"prepare {params.size} px")
-        raw = RawDataset(params.data_dir, params.channel_order)
         known = {"data_dir": raw.digest}  # of what is about to be read
-        max_broken = params.max_broken if params.skip_broken else 0.0
-        config = PackConfig(params.size, max_broken, params.workers or allowed_processors())
         if not is_made(params.out_dir):
             pack(raw, params.out_dir, config)
         packed = PackedSet.open(params.out_dir)

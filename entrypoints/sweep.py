@@ -18,6 +18,7 @@ from hands import tracking
 from hands.packed.manifest import read_manifest
 from hands.tracking.models import use_model
 from sweeps.begun import note_begin
+from sweeps.given import check_given
 from sweeps.job import Job, SweepRun
 from sweeps.space import load_space
 from sweeps.storage import open_storage, shown
@@ -26,9 +27,10 @@ from sweeps.supervision import supervise
 from sweeps.workers import find_setting, start_server, threads_per_worker
 
 
-@entry_point(*SWEEP)
+@entry_point(*SWEEP, goes_on=True)
 def main(params: SimpleNamespace) -> None:
     """Tries out weights of the losses or classes in short trials, on several workers."""
+    check_given(params)
     config = StudyConfig(
         name=params.study_name or params.space,
         storage=params.storage,

@@ -7,12 +7,19 @@ Produces: a dataset in the raw layout (`out_dir`), preview pictures.
 from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
+from entrypoints.launch.out_dir import check_out_dir
 from entrypoints.launch.parameters import SYNTHESIS
 
 
 @entry_point("out_dir", *SYNTHESIS)
 def main(params: SimpleNamespace) -> None:
     """Poses and renders procedural hands and writes them in the raw layout."""
+    from hands.synthetic.dataset import check
+
+    config = synthesis_config(params)
+    check(config)
+    check_out_dir(params.out_dir)
+
     import mlflow
 
     from hands import tracking
@@ -24,7 +31,6 @@ def main(params: SimpleNamespace) -> None:
     from hands.tracking.provenance import log_sources
     from hands.tracking.steps import is_made, log_step_key, note_code
 
-    config = synthesis_config(params)
     with tracking.run("synthesize", vars(params)):
         note_code("synthesize")
         tracking.name_run(f"synthesize level {params.level} seed {params.seed}")

@@ -11,6 +11,7 @@ import mlflow
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
+from hands.processes.progress import say
 from hands.tracking import FAILURE_TAG, PROCESS_TAG, brief_requests, this_process
 from hands.training.loop import Diverged
 from sweeps.errors import LeftRunning, Surplus, cause
@@ -108,8 +109,8 @@ def _leave(status: str, tags: dict[str, str]) -> None:
     try:
         mlflow.set_tags(tags)
     except Exception as error:
-        print(f"== tags of the trial's run are lost: {cause(error)}", flush=True)
+        say(f"== tags of the trial's run are lost: {cause(error)}")
     try:
         mlflow.end_run(status)
     except Exception as error:  # MLflow has taken the run off its stack before it asks the server
-        print(f"== the trial's run is ended later: {cause(error)}", flush=True)
+        say(f"== the trial's run is ended later: {cause(error)}")

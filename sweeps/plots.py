@@ -9,6 +9,7 @@ import mlflow
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hands.processes.progress import say
 from sweeps.study import FIRST
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def log_plots(study: optuna.Study, metric: str) -> None:
             except (ValueError, RuntimeError) as error:
                 if name != "param_importances":
                     raise
-                print(f"no {name} yet: {error}", flush=True)
+                say(f"== no {name} yet: {error}")
                 continue
             if curves:
                 _tell_apart(axes, study, metric)

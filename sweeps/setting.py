@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from hands.errors import InvalidInput
-from hands.evaluation.coverage import coverage, require_judged, require_parts, unscored
 from hands.method.class_weights import class_weights
 from hands.method.losses import SegmentationLoss
 from hands.networks.checkpoint import NETWORK_FILE, WEIGHTS_FILE, load_discriminator, load_network
 from hands.packed.packed_set import PackedSet
 from hands.parts import NUM_CLASSES
-from hands.steps.configs import class_weight_config, one_device, phase2_init_config, phase2_paired_config
-from hands.steps.start import check_network, smallest_batch
+from hands.steps.configs import class_weight_config, phase2_init_config, phase2_paired_config
+from hands.steps.devices import one_device
+from hands.steps.start import check_network, encoder_weights_had, smallest_batch
 from hands.tracking.models import fetch_network
 from hands.training.devices import create_fabric
 from sweeps.job import Models
@@ -44,7 +44,6 @@ def find_setting(params: SimpleNamespace) -> Setting:
     """
     space = load_space(params.space)
     packed = PackedSet.open(params.packed_dir)
-    check_splits(packed, params, space.metric)
     g1, d = fetch_network(params.g1_model), fetch_network(params.d_model)
     manifest = packed.manifest
     if params.init_epochs and params.unpaired not in ("images", "both"):
@@ -56,6 +55,7 @@ def find_setting(params: SimpleNamespace) -> Setting:
     load_discriminator(d)
     unpaired = len(packed.subset(params.unpaired_split)) if params.init_epochs else 0
     check_network(params.g2, manifest.size, smallest_batch(params, len(packed.subset(params.train_split)), unpaired, 1))
+    encoder_weights_had(params.g2, params.encoder_weights)  # they are fetched, or it is said that they cannot be had, once
     for point in space.first_trials:
         check_steps(SimpleNamespace(**(vars(params) | space.weights(point))))
     if size != manifest.size:
@@ -71,23 +71,6 @@ def find_setting(params: SimpleNamespace) -> Setting:
     }
     gpus = 0 if params.accelerator == "cpu" else torch.cuda.device_count()
     return Setting(common, Models(str(g1), str(d)), gpus)
-
-
-def check_splits(packed: PackedSet, params: SimpleNamespace, metric: str) -> None:
-    """Raises InvalidInput for splits that trials cannot learn from, or that cannot give the metric."""
-    val = packed.subset(params.val_split)
-    require_judged(val)
-    require_parts(packed.subset(params.train_split))
-    for line in coverage(val):
-        print(f"== {line}", flush=True)
-    reason = unscored(val).get(metric.removeprefix("val/"))
-    if reason:
-        raise InvalidInput(f"space '{params.space}' seeks {metric}, which '{params.val_split}' cannot have: {reason}.")
-    unpaired = [params.unpaired_split] if params.init_epochs else []
-    masks = ["unpaired_masks"] if params.update_discriminator and params.unpaired in ("masks", "both") else []
-    for name in (*unpaired, *masks):
-        if not len(packed.subset(name)):
-            raise InvalidInput(f"'{name}' of the packed set is empty, and trials read it; pack a dataset that has it.")
 
 
 def check_steps(params: SimpleNamespace) -> None:

@@ -8,6 +8,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hands.errors import InvalidInput
+from hands.processes.progress import say
 from hands.tracking import brief_requests
 from sweeps.errors import cause
 from sweeps.interruption import Interruption
@@ -16,6 +17,7 @@ from sweeps.reconciliation import end_left_runs
 from sweeps.report import report
 from sweeps.space import Space
 from sweeps.study import REASON, settled
+from sweeps.telling import TrialProgress
 from sweeps.workers import run_workers
 
 POLL_S = 1.0
@@ -33,12 +35,15 @@ def supervise(study: optuna.Study, space: Space, job: Job, n_workers: int, gpus:
     interruption.install()
     reporter = Reporter(study, space)
 
-    def watch() -> None:
-        interruption.check()
-        reporter.watch()
-
     try:
-        ends = run_workers(job, n_workers, gpus, watch, POLL_S)
+        with TrialProgress(study, job.study.n_trials) as progress:
+
+            def watch() -> None:
+                interruption.check()
+                progress.watch()
+                reporter.watch()
+
+            ends = run_workers(job, n_workers, gpus, watch, POLL_S)
         trials = finished_study(study, job.study.n_trials, ends)
     except BaseException:
         reporter.try_to_refresh()
@@ -92,7 +97,7 @@ class Reporter:
             with brief_requests():  # workers and signals want to be looked after
                 self.refresh()
         except Exception as error:  # a pause of the tracking server's must not end the trials, nor hide why they ended
-            print(f"== the report cannot be refreshed now: {cause(error)}", flush=True)
+            say(f"== the report cannot be refreshed now: {cause(error)}")
 
     def refresh(self) -> None:
         end_left_runs(self.study)

@@ -22,7 +22,9 @@ from hands.method.phase2_paired import Phase2PairedData, fit_phase2_paired
 from hands.networks.checkpoint import load_discriminator, load_network, save_network
 from hands.packed.batches import RecordReader
 from hands.packed.packed_set import PackedSet
-from hands.steps.configs import one_device, phase2_init_config, phase2_paired_config, segmentation_loss
+from hands.processes.progress import on_terminal, say
+from hands.steps.configs import phase2_init_config, phase2_paired_config, segmentation_loss
+from hands.steps.devices import one_device
 from hands.steps.start import fetched_network, start_network
 from hands.training.devices import create_fabric
 from hands.training.loop import Diverged
@@ -109,7 +111,8 @@ class Objective:
                 raise Surplus(f"the study has its {self.n_trials} trials")
             trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
             with trial_run(trial, self.sweep):
-                print(f"== trial {trial.number}: run {trial.user_attrs[RUN_ID]}, process {os.getpid()}", flush=True)
+                if not on_terminal():
+                    say(f"== trial {trial.number}: run {trial.user_attrs[RUN_ID]}, process {os.getpid()}")
                 mlflow.log_params(trial_parameters(self.params) | weights)
                 return self.train(trial, SimpleNamespace(**(vars(self.params) | weights)))
 

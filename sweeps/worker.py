@@ -13,17 +13,17 @@ import torch
 from mlflow.exceptions import MlflowException
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
-from optuna.trial import TrialState
 from safetensors import SafetensorError
 from sqlalchemy.exc import SQLAlchemyError
 
+from hands.processes.progress import say, silenced
 from sweeps.ending import SETTLING
 from sweeps.errors import GivenUp, LeftRunning, cause, origin
 from sweeps.interruption import Interruption
 from sweeps.job import Job
 from sweeps.space import load_space
 from sweeps.storage import open_storage
-from sweeps.study import REASON, load_study, next_move
+from sweeps.study import load_study, next_move
 from sweeps.trial import Objective
 
 POLL_S = 1.0
@@ -47,10 +47,12 @@ def work(job: Job) -> None:
     mlflow.set_tracking_uri(job.tracking_uri)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("once", category=UserWarning)  # else every trial repeats the first one's
+    warnings.filterwarnings("ignore", message="no ImageNet weights")  # find_setting has said it
     space = load_space(job.params["space"])
     study = load_study(open_storage(job.study.storage, job.study.heartbeat_s), job.study, space)
     objective = Objective(SimpleNamespace(**job.params), job.models, space, job.study.n_trials, job.sweep, interruption)
-    take_trials(study, objective, job.study.n_trials, interruption)
+    with silenced():
+        take_trials(study, objective, job.study.n_trials, interruption)
     if interruption.asked:
         raise SystemExit(130)
 
@@ -71,20 +73,20 @@ def take_trials(study: optuna.Study, objective: Objective, n_trials: int, interr
             if move == "wait":
                 time.sleep(POLL_S)
                 continue
-            study.optimize(objective, n_trials=1, catch=SETTLING, gc_after_trial=True, callbacks=[tell])
+            study.optimize(objective, n_trials=1, catch=SETTLING, gc_after_trial=True)
             failures = 0
         except KeyboardInterrupt:
             return
         except (Exception, LeftRunning) as error:
             if taken_over(error):
-                print(f"== a trial was taken over by another worker: {error}", flush=True)
+                say(f"== a trial was taken over by another worker: {error}")
                 continue
             failures += 1
             if not isinstance(origin(error), KNOWN):
                 traceback.print_exception(origin(error), chain=False)
             if failures > len(PAUSES_S):
                 raise GivenUp(f"{failures} failures in a row, the last one {cause(error)}") from error
-            print(f"== broken off by no fault of the trial, on in {PAUSES_S[failures - 1]} s: {cause(error)}", flush=True)
+            say(f"== broken off by no fault of the trial, on in {PAUSES_S[failures - 1]} s: {cause(error)}")
         if failures:
             gc.collect()  # the error's frames hold what the trial had in memory
             pause(PAUSES_S[failures - 1], interruption)
@@ -100,12 +102,3 @@ def pause(seconds: float, interruption: Interruption) -> None:
     end = time.monotonic() + seconds
     while not interruption.asked and time.monotonic() < end:
         time.sleep(min(POLL_S, seconds))
-
-
-def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """One line about a trial's end."""
-    if trial.state == TrialState.FAIL:
-        outcome = trial.user_attrs.get(REASON, "failed")
-    else:
-        outcome = f"{trial.value:.4f}" if trial.value is not None else "nothing reported"
-    print(f"== trial {trial.number}: {trial.state.name.lower()}, {outcome}", flush=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from hands.errors import InvalidInput
 from hands.processes.output import guard_output
 from hands.processes.parents import end_with_parent
+from hands.processes.progress import say
 from hands.processes.signals import STOP_SIGNALS
 from sweeps.errors import GivenUp, cause
 from sweeps.job import Job
@@ -31,7 +32,6 @@ _server = multiprocessing.get_context("forkserver")
 
 def start_server() -> None:
     """Begins importing what workers need, while the caller goes on."""
-    os.environ["TQDM_DISABLE"] = "1"  # bars of several workers would run through each other
     _server.set_forkserver_preload(["sweeps.worker", "sweeps.setting"])
     # a cluster signals every process of a job: the server must outlive the workers, whose end it tells us
     multiprocessing.resource_tracker.ensure_running()  # it would unblock them again if the next lines started it
@@ -88,11 +88,11 @@ def run_workers(job: Job, n_workers: int, gpus: int, watch: Callable[[], None], 
                 ends.append(end)
                 del workers[index]
                 if worker.process.exitcode < 0 and replacements:
-                    print(f"== worker {index} was {end}; another one takes its place", flush=True)
+                    say(f"== worker {index} was {end}; another one takes its place")
                     replacements -= 1
                     workers[index] = _start(job, index, gpus)
                 elif worker.process.exitcode:
-                    print(f"== worker {index} has stopped: {end}", flush=True)
+                    say(f"== worker {index} has stopped: {end}")
             watch()
     finally:
         _stop([worker.process for worker in workers.values()])

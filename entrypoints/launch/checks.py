@@ -1,4 +1,5 @@
-"""What a recipe's later steps would refuse, refused before the first one has cost anything; and what `auto` comes to here."""
+"""What would be refused later, refused before torch is imported (places, names), or before a recipe's first step has cost
+anything; and what `auto` comes to here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +7,7 @@ from types import SimpleNamespace
 
 from hands.errors import InvalidInput
 from hands.packed.manifest import Manifest
+from hands.processes.folders import require_writable
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,23 @@ class Resolved:
 
     devices: Mapping[str, str]
     encoder_weights: Mapping[str, str]
+
+
+def check_names(params: SimpleNamespace) -> int:
+    """Refuses what a recipe's names and places do not lead to, as far as that is known without torch; returns the crops'
+    side."""
+    from hands.networks.names import check_name
+    from hands.packed.prepare import PackConfig
+    from hands.steps.devices import device_config
+
+    for name in ("checkpoint_dir", "work_dir"):
+        require_writable(getattr(params, name), name)
+    for name in (params.g1, params.g2):
+        check_name(name)
+    device_config(params)
+    size = check_data(params)
+    PackConfig(size, params.max_broken, workers=1)
+    return size
 
 
 def check_recipe(params: SimpleNamespace) -> Resolved:
@@ -27,23 +46,18 @@ def check_recipe(params: SimpleNamespace) -> Resolved:
 
     from hands.method.class_weights import class_weights
     from hands.method.losses import SegmentationLoss
-    from hands.packed.prepare import PackConfig
     from hands.parts import NUM_CLASSES
-    from hands.processes.folders import require_writable
     from hands.steps.configs import (
         class_weight_config,
-        device_config,
         phase1_config,
         phase2_init_config,
         phase2_paired_config,
     )
+    from hands.steps.devices import device_config
     from hands.steps.start import encoder_weights_had
     from hands.training.devices import create_fabric, resolved_devices
 
-    for name in ("checkpoint_dir", "work_dir"):
-        require_writable(getattr(params, name), name)
-    size = check_data(params)
-    PackConfig(size, params.max_broken, workers=1)
+    size = check_names(params)
     config = device_config(params)
     fabric = create_fabric(config)
     check_networks(params, size, getattr(fabric.strategy, "num_processes", 1) * params.num_nodes)

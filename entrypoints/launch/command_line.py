@@ -13,7 +13,7 @@ from entrypoints.launch.ending import ended, failed_early
 from entrypoints.launch.explanations import explained
 from entrypoints.launch.parameters import GROUPS, TYPES
 from entrypoints.launch.server import check_server
-from entrypoints.launch.stopping import STOPPED, end_as_killed, terminate_on_signals
+from entrypoints.launch.stopping import STOPPED, end_as_killed, tell_how_to_go_on, terminate_on_signals
 from entrypoints.launch.taken import with_taken
 from hands.errors import InvalidInput
 from hands.processes.output import guard_output
@@ -69,10 +69,13 @@ def grouped(names: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], EntryPoint]:
+def entry_point(*names: str, goes_on: bool = False) -> Callable[[Callable[[SimpleNamespace], None]], EntryPoint]:
     """Makes a command of a function that takes the named parameters as a namespace; it is called as its file is.
 
     What the user got wrong (InvalidInput) is printed as one line, and the exit code is 1.
+
+    Args:
+        goes_on: whether the same command goes on with what was stopped.
     """
 
     def decorate(function: Callable[[SimpleNamespace], None]) -> EntryPoint:
@@ -95,8 +98,8 @@ def entry_point(*names: str) -> Callable[[Callable[[SimpleNamespace], None]], En
                     raise
                 raise click.ClickException(sentence) from error
             except KeyboardInterrupt as interrupt:
-                click.echo(f"stopped: {interrupt}", err=True)
                 end_as_killed()
+                tell_how_to_go_on(interrupt, goes_on)
                 sys.exit(STOPPED)
 
         return EntryPoint(

@@ -17,6 +17,7 @@ import mlflow
 
 from hands.errors import InvalidInput
 from hands.processes.parents import end_with_parent
+from hands.processes.progress import STEP
 from hands.processes.signals import stop_signals_held
 from hands.tracking.steps import (
     adopt_step_run,
@@ -28,7 +29,6 @@ from hands.tracking.steps import (
 
 Result = TypeVar("Result")
 
-PLACE = "HANDS_STEP"  # variable: what a step's bars and lines begin with
 GRACE_S = 60  # for a step to end its run once it was told to stop
 
 _server = multiprocessing.get_context("forkserver")
@@ -85,7 +85,7 @@ def run_step(entry_point: str, run_name: str, place: str, params: dict[str, str]
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_EXPERIMENT_ID": mlflow.active_run().info.experiment_id,
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
-        PLACE: place,
+        STEP: place,
     }
     process = _server.Process(target=_run, args=(entry_point, arguments, environment))
     try:

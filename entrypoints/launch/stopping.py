@@ -5,6 +5,7 @@ or ended `mlflow run`, too; write FAILED over KILLED where it lives to see the e
 the signal reached `mlflow run` only. MLproject names the launcher, `mlflow run`, in HANDS_LAUNCHER.
 """
 
+import multiprocessing
 import os
 import select
 import signal
@@ -13,7 +14,9 @@ import sys
 import threading
 
 from entrypoints.launch.places import start_from
+from entrypoints.launch.typed import launcher_command, own_command, resuming, shown
 from hands.processes.signals import STOP_SIGNALS
+from hands.training.claim import Interrupted, has_checkpoint
 
 STOPPED = 130  # exit code
 LAUNCHED = "HANDS_LAUNCHED_RUN"  # as hands.tracking.experiments reads it
@@ -45,6 +48,7 @@ class Launcher:
     def __init__(self, pid: int):
         self.process = os.pidfd_open(pid)  # readable once it has ended
         self.environment = dict(os.environ)  # the entry point may change its own
+        self.command = launcher_command(pid)
 
     def stop_with_it(self) -> None:
         """SIGTERM to this process when the launcher ends."""
@@ -91,7 +95,7 @@ def watch_launcher() -> None:
 
 def _stop_at_once(number: int, frame) -> None:
     """Before the entry point has begun: an exception would be lost among imports."""
-    print(f"stopped by {signal.Signals(number).name}", file=sys.stderr, flush=True)
+    print(f"stopped by {signal.Signals(number).name} before anything was begun", file=sys.stderr, flush=True)
     end_as_killed()
     os._exit(STOPPED)
 
@@ -106,3 +110,34 @@ def forget_pointer(run_id: str) -> None:
     """Sees to it that the run that `mlflow run` has made goes, where the one that was begun, with this id, took its place."""
     if _launcher is not None and _launcher.run_id not in ("", run_id):
         _launcher.let_it_end(stopped=False)
+
+
+def tell_how_to_go_on(interrupt: KeyboardInterrupt, goes_on: bool) -> None:
+    """Says, on stderr, what stopped an entry point and which command goes on; nothing where a pipeline does.
+
+    Args:
+        goes_on: whether the same command goes on where it was.
+    """
+    if multiprocessing.parent_process() is not None:
+        return
+    print(f"stopped: {interrupt}", file=sys.stderr)
+    sentence = how_to_go_on(interrupt, goes_on, own_command() if _launcher is None else _launcher.command)
+    if sentence:
+        print(sentence, file=sys.stderr, flush=True)
+
+
+def how_to_go_on(interrupt: KeyboardInterrupt, goes_on: bool, command: list[str]) -> str:
+    """One sentence; empty in a process of a training step that another one tells of.
+
+    Args:
+        command: that the user has typed; empty where it is not known.
+    """
+    if goes_on:
+        return "the same command goes on where it was" + (f": {shown(command)}" if command else "")
+    if isinstance(interrupt, Interrupted):
+        if interrupt.folder is None:
+            return ""
+        if has_checkpoint(interrupt.folder):
+            run_id = interrupt.folder.name
+            return f"to go on where it was: {shown(resuming(command, run_id)) if command else f'start it with resume={run_id}'}"
+    return "nothing was kept; the same command starts anew"

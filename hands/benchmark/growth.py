@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 from torch import nn
-from tqdm import tqdm
 
 from hands.benchmark.measure import Row
 from hands.benchmark.setting import ONE_PROCESS, BenchSetting
@@ -21,6 +20,7 @@ from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
 from hands.parts import NUM_CHANNELS
 from hands.processes.processors import allowed_processors
+from hands.processes.progress import Progress
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
 from hands.synthetic.dataset import SynthesisConfig, frames
@@ -49,12 +49,12 @@ def growth_rows(setting: BenchSetting, call: Call) -> list[Row]:
     on = f"{', '.join(map(str, counts))} frames, {WIDTH}x{HEIGHT} to {setting.size}x{setting.size}"
     rounds = {name: 1 if name == "synthesize" else setting.rounds for name in ACTIVITIES}
     rows = []
-    with tqdm(total=sum(rounds.values()) * len(counts), desc="6 growth", unit="run") as progress:
+    with Progress("6 growth", sum(rounds.values()) * len(counts), "runs") as progress:
         for name in ACTIVITIES:
             costs = {n: [] for n in counts}
             for n in rounds[name] * counts:
                 costs[n].append(call(cost_of, name, setting, n))
-                progress.update()
+                progress.update(1)
             per_frame = [1000 * statistics.median(cost.seconds for cost in costs[n]) / n for n in counts]
             memory = [max(cost.mib for cost in costs[n]) for n in counts]
             rows += [_row(f"{name}, time", "ms/frame", per_frame, on), _row(f"{name}, peak memory", "MiB", memory, on)]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import mlflow
 
 from hands.benchmark import report
+from hands.benchmark.choice import chosen_networks
 from hands.benchmark.growth import growth_rows
 from hands.benchmark.layouts import layout_rows
 from hands.benchmark.lists import list_rows
@@ -17,8 +18,7 @@ from hands.benchmark.prediction import evaluation_rows, prediction_rows
 from hands.benchmark.setting import BenchSetting, machine, make_set, tracked_to
 from hands.benchmark.start import start_rows
 from hands.benchmark.steps import published_rows, step_rows
-from hands.errors import InvalidInput
-from hands.steps.configs import one_device
+from hands.steps.devices import one_device
 
 PUBLISHED_SIZE, PUBLISHED_NETWORKS = 128, ("uxnet", "uplusregnet")
 
@@ -36,11 +36,10 @@ class Host:
     parse: Parse
 
 
-
 def bench_setting(params: SimpleNamespace, folder: str) -> BenchSetting:
     return BenchSetting(
         folder=folder,
-        networks=tuple(name.strip() for name in params.networks.split(",") if name.strip()),
+        networks=chosen_networks(params.networks),
         size=params.size,
         batch_size=params.batch_size,
         eval_batch_size=params.eval_batch_size,
@@ -54,18 +53,6 @@ def bench_setting(params: SimpleNamespace, folder: str) -> BenchSetting:
         compiled=False,
         device=one_device(params),
     )
-
-
-def chosen_lines(lines: str) -> list[int]:
-    """The lines' numbers, ascending.
-
-    Raises:
-        InvalidInput: something else than numbers of lines with commas between.
-    """
-    words = [word.strip() for word in lines.split(",")]
-    if not all(word.isdecimal() and int(word) in LINES for word in words):
-        raise InvalidInput(f"lines is '{lines}'; expected numbers from 1 to {max(LINES)} with commas between, such as 1,2,7.")
-    return sorted({int(word) for word in words})
 
 
 def run_lines(lines: list[int], setting: BenchSetting, compiled: str, published: str, host: Host) -> None:

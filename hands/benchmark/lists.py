@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from hands.benchmark.growth import Cost, PeakMemory
 from hands.benchmark.measure import Row, compare
 from hands.benchmark.setting import BenchSetting
+from hands.processes.progress import Progress
 from hands.raw.entries import KEY_PREFIX, READ, read_entry
 from hands.raw.pt_lists import read_list
 
@@ -32,11 +32,13 @@ def list_rows(setting: BenchSetting, call: Call) -> list[Row]:
     """Entries a second, and the memory that the release's training list takes by what two lists took."""
     n = ENTRIES_PER_FRAME * setting.growth_frames
     seconds, mib = [], []
-    for _ in tqdm(range(setting.rounds), desc="8 lists", unit="round"):
-        small, large = (call(cost_of_list, setting, count) for count in (n // SMALLER, n))
-        each = max(large.mib - small.mib, 0) / (n - n // SMALLER)
-        seconds.append(large.seconds)
-        mib.append(large.mib + each * (RELEASE - n))
+    with Progress("8 lists", setting.rounds, "rounds") as progress:
+        for _ in range(setting.rounds):
+            small, large = (call(cost_of_list, setting, count) for count in (n // SMALLER, n))
+            each = max(large.mib - small.mib, 0) / (n - n // SMALLER)
+            seconds.append(large.seconds)
+            mib.append(large.mib + each * (RELEASE - n))
+            progress.update(1)
     on = f"{n:,} entries of the release's own form, processor time"
     rate, wanted = [n / value for value in seconds], setting.rounds * [RELEASE / RELEASE_SECONDS]
     limit = setting.rounds * [RELEASE_MIB]

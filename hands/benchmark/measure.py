@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import torch
-from tqdm import tqdm
+
+from hands.processes.progress import Progress
 
 Side = Callable[[], int]  # does its work once; returns how much it was: frames, images, masks
 
@@ -85,18 +86,18 @@ def rates_in_turn(sides: dict[str, Side], extent: Extent, device: torch.device, 
     else the machine does meets them alike.
     """
     rates = {name: [] for name in sides}
-    with tqdm(total=(extent.rounds + 1) * len(sides), desc=title, unit="run", mininterval=1) as progress:
+    with Progress(title, (extent.rounds + 1) * len(sides), "runs") as progress:
         first = 0.0
         for side in sides.values():
             first += seconds_of(side, device)[1]
-            progress.update()
+            progress.update(1)
         rounds = max(extent.rounds, math.ceil(extent.min_seconds / first))
         progress.total = (rounds + 1) * len(sides)
         for _ in range(rounds):
             for name, side in sides.items():
                 amount, seconds = seconds_of(side, device)
                 rates[name].append(amount / seconds)
-                progress.update()
+                progress.update(1)
     return rates
 
 

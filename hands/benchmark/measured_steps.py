@@ -16,6 +16,7 @@ from hands.method.phase1 import Phase1Data, fit_phase1
 from hands.method.phase2_init import Phase2InitData, fit_phase2_init
 from hands.method.phase2_paired import Phase2PairedData, fit_phase2_paired
 from hands.networks.discriminator import Discriminator
+from hands.processes.progress import silenced
 from hands.steps.configs import (
     ce_class_weights,
     phase1_config,
@@ -23,6 +24,7 @@ from hands.steps.configs import (
     phase2_paired_config,
     segmentation_loss,
 )
+from hands.steps.given import check_given
 from hands.steps.session import Session, session
 from hands.steps.start import start_network
 from hands.training.devices import prepared_network
@@ -42,14 +44,15 @@ def measured_steps(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Ite
 
 def measured_phase1(setting: BenchSetting, g1: str, parse: Parse) -> Iterator[MeasuredStep]:
     params = parse("phase1", given(setting) | {"epochs": 1, "g1": g1})
-    with session("phase1", params, ("g1", "discriminator")) as step:
+    with session("phase1", params, check_given("phase1", params), ("g1", "discriminator")) as step:
         network, d = new_network(params, g1), Discriminator()
         data = Phase1Data(step.reader(params.train_split), step.mask_reader(params.unpaired), step.val)
         weights = torch.from_numpy(ce_class_weights(params, step.packed))
 
         def loop() -> int:
             step.checkpoint.remove()
-            fit_phase1(step.fabric, phase1_config(params), data, network, d, weights, step.recorder, step.checkpoint)
+            with silenced():
+                fit_phase1(step.fabric, phase1_config(params), data, network, d, weights, step.recorder, step.checkpoint)
             return setting.steps * params.batch_size
 
         g1_learner, d_learner = learner(step, new_network(params, g1), params), learner(step, Discriminator(), params)
@@ -62,7 +65,7 @@ def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iter
     params = parse("phase2_init", given(setting) | {"epochs": 2, "eval_every": 2, "g1_model": "", "g2": g2})
     batch_size = 2 * params.batch_size
     kept = batch_size - int(batch_size * params.drop_fraction)
-    with session("phase2_init", params, ("g2",)) as step:
+    with session("phase2_init", params, check_given("phase2_init", params), ("g2",)) as step:
         teacher, network = new_network(params, g1), new_network(params, g2)
         data = Phase2InitData(step.reader(params.unpaired_split), step.val)
         loss = segmentation_loss(params, step.packed)
@@ -70,7 +73,8 @@ def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iter
         def loop() -> int:
             step.checkpoint.remove()
             config = phase2_init_config(params)
-            fit_phase2_init(step.fabric, config, data, teacher, network, loss, step.recorder, step.checkpoint)
+            with silenced():
+                fit_phase2_init(step.fabric, config, data, teacher, network, loss, step.recorder, step.checkpoint)
             return setting.steps * batch_size
 
         g2_learner = learner(step, new_network(params, g2), params)
@@ -81,14 +85,15 @@ def measured_init(setting: BenchSetting, g1: str, g2: str, parse: Parse) -> Iter
 
 def measured_paired(setting: BenchSetting, g2: str, parse: Parse) -> Iterator[MeasuredStep]:
     params = parse("phase2_paired", given(setting) | {"epochs": 1, "d_model": "", "g2": g2})
-    with session("phase2_paired", params, ("g2",)) as step:
+    with session("phase2_paired", params, check_given("phase2_paired", params), ("g2",)) as step:
         network, d = new_network(params, g2), Discriminator()
         data = Phase2PairedData(step.reader(params.train_split), None, step.val)
         loss, config = segmentation_loss(params, step.packed), phase2_paired_config(params)
 
         def loop() -> int:
             step.checkpoint.remove()
-            fit_phase2_paired(step.fabric, config, data, network, d, loss, step.recorder, step.checkpoint)
+            with silenced():
+                fit_phase2_paired(step.fabric, config, data, network, d, loss, step.recorder, step.checkpoint)
             return setting.steps * params.batch_size
 
         g2_learner = learner(step, new_network(params, g2), params)

@@ -23,7 +23,8 @@ from hands.processes.processors import allowed_processors
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
 from hands.synthetic.dataset import SynthesisConfig, frames
-from hands.training.devices import DeviceConfig, create_fabric, prepared_network, resolve_memory_format
+from hands.training.device_config import DeviceConfig
+from hands.training.devices import create_fabric, prepared_network, resolve_memory_format
 from hands.training.learner import Learner
 
 ONE_PROCESS = Shard(0, 1)
@@ -69,8 +70,6 @@ class BenchSetting:
         check_size(self.size)
         if self.batch_size < 2:
             raise InvalidInput(f"batch_size is {self.batch_size}; expected at least 2, which batch norm needs.")
-        if not self.networks:
-            raise InvalidInput("networks is empty; give names with commas between, such as light,uxnet.")
         for name in self.networks:
             network_spec(name)
 
@@ -148,14 +147,13 @@ def trained_network(setting: BenchSetting, fabric: Fabric) -> HandsNetwork:
 
 @contextmanager
 def tracked_to(folder: Path) -> Iterator[None]:
-    """What this process logs goes to a store in `folder`, and not to the run that the benchmark belongs to; training's
-    progress bars are hidden."""
+    """What this process logs goes to a store in `folder`, and not to the run that the benchmark belongs to."""
     before = dict(os.environ)
     for name in before:
         if name.startswith("MLFLOW_"):
             del os.environ[name]
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "TQDM_DISABLE": "1"}
+    os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     try:
         yield
     finally:

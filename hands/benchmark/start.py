@@ -8,14 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from hands.benchmark.measure import Row, compare
 from hands.benchmark.setting import BenchSetting
 from hands.errors import InvalidInput
+from hands.processes.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIRST_STEP = re.compile(rb"\b0/\d+ \[00:00<\?")  # the progress bar of hands.training.loop.fit, drawn before its first step
+FIRST_STEP = re.compile(rb"training: 0 of ")  # hands.training.loop.fit says so before its first step
 TIMEOUT_S = 300
 IMPORTS = "import mlflow, torch"
 MLFLOW = f"""
@@ -33,13 +32,13 @@ def start_rows(setting: BenchSetting) -> list[Row]:
     environment = own_environment(Path(setting.folder) / "start")
     command = phase1_command(setting)
     started, imported = [], []
-    with tqdm(total=setting.rounds + 1, desc="7 start", unit="round") as progress:
+    with Progress("7 start", setting.rounds + 1, "rounds") as progress:
         for number in range(setting.rounds + 1):
             seconds = seconds_to_first_step(command, environment, setting.folder), seconds_of_imports(environment)
             if number:
                 started.append(seconds[0])
                 imported.append(seconds[1])
-            progress.update()
+            progress.update(1)
     on = f"mlflow run . -e phase1 --env-manager local, {setting.network} {setting.size}x{setting.size}"
     return [compare(7, "start of phase1", "s", started, f"python -c '{IMPORTS}'", imported, None, on, lower_is_better=True)]
 
@@ -63,7 +62,7 @@ def phase1_command(setting: BenchSetting) -> list[str]:
 def own_environment(folder: Path) -> dict[str, str]:
     """A tracking store of its own, and this Python first on the path; without the run that this process belongs to."""
     folder.mkdir(parents=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_") and name != "TQDM_DISABLE"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return kept | {"PATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 

@@ -1,9 +1,9 @@
-"""What of a subset can be judged, known from its index before anything is trained or read."""
+"""What of a subset can be judged, known from its index before anything is trained or read. Free of torch."""
 
 import numpy as np
 
 from hands.errors import InvalidInput
-from hands.evaluation.metrics import min_part_pixels
+from hands.evaluation.judged import min_part_pixels
 from hands.packed.packed_set import PackedSubset
 from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_PARTS, PART_NAMES
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from hands.evaluation.inference import Autocast, SubsetScores, logits_of_subset
 from hands.evaluation.metrics import Scores
 from hands.networks.logits import hand_rows, labels_of
 from hands.packed.batches import RecordReader
 from hands.parts import IGNORED
+from hands.processes.progress import Progress
 
 BINS = 10  # of confidence, from 0 to 1
 
@@ -40,13 +40,13 @@ def score_in_detail(network: nn.Module, reader: RecordReader, batch_size: int, a
     """
     scored, reliability = SubsetScores(reader), torch.zeros(BINS, 3, dtype=torch.float64)
     indices = np.arange(len(reader.subset))
-    with tqdm(total=len(indices), unit="image", mininterval=5) as bar:
+    with Progress(f"scoring {reader.subset.name}", len(indices), "images") as progress:
         for batch, _, labels, logits in logits_of_subset(network, reader, indices, batch_size, autocast):
             predicted = labels_of(logits)
             reliability += reliability_counts(logits, predicted, labels).cpu()
             del logits
             scored.add(batch, labels, predicted)
-            bar.update(len(batch))
+            progress.update(len(batch))
     return Detail(scored.scores(), scored.mious().cpu().numpy(), reliability.numpy())
 
 

@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from hands.evaluation.coverage import require_labels
 from hands.evaluation.metrics import HandsIoU, Scores, confusion_matrices, image_hand_miou, overlap_confusion
 from hands.networks.logits import labels_of
 from hands.packed.augment import centre
 from hands.packed.batches import RecordReader, Shard
+from hands.processes.progress import Progress
 
 Autocast = Callable[[], AbstractContextManager]
 
@@ -83,15 +83,15 @@ def score_subset(
 
     Returns:
         the scores (of all processes together) and the mean IoU of each image of this process's share (N / world_size,),
-        the mean over its judged hands, NaN where none was judged. `progress` shows a bar.
+        the mean over its judged hands, NaN where none was judged. `progress` shows how far it is.
 
     Raises:
         InvalidInput: the subset has no labels.
     """
     scored = SubsetScores(reader)
     share = np.arange(shard.rank, len(reader.subset), shard.world_size)
-    with tqdm(total=len(share), unit="image", mininterval=5, disable=not progress) as bar:
+    with Progress(f"scoring {reader.subset.name}", len(share), "images", shown=progress) as shown:
         for batch, _, labels, predicted in predict_subset(network, reader, share, batch_size, autocast):
             scored.add(batch, labels, predicted)
-            bar.update(len(batch))
+            shown.update(len(batch))
     return scored.scores(), scored.mious().nanmean(dim=1).cpu().numpy()

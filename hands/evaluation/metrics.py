@@ -9,16 +9,9 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
+from hands.evaluation.judged import min_part_pixels
 from hands.packed.ignored import known_pixels
 from hands.parts import HAND_SUFFIXES, HAND_TYPES, HANDS, NUM_CLASSES, PART_SCORES, shows_part
-
-MIN_PART_PIXELS = 20  # at 128x128; a part smaller than this in the ground truth of an image-hand is not judged there
-REFERENCE_SIDE = 128
-
-
-def min_part_pixels(size: int) -> float:
-    """MIN_PART_PIXELS scaled with the picture's area: 20 at side 128, 5 at side 64."""
-    return MIN_PART_PIXELS * (size / REFERENCE_SIDE) ** 2
 
 
 def confusion_matrices(predicted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

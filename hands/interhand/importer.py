@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from hands.errors import InvalidInput
 from hands.interhand.base import base_chunks
@@ -27,6 +26,7 @@ from hands.interhand.selection import Filters, select
 from hands.interhand.splits import LEFT_OUT, ROLES, Shares, assign_roles
 from hands.interhand.staging import Staging
 from hands.parts import HAND_TYPES, HANDS
+from hands.processes.progress import Progress
 from hands.processes.workers import in_order, single_threaded_children
 from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawFolderWriter
@@ -52,6 +52,18 @@ class ImportConfig:
     base_dir: str
     workers: int
 
+    def release(self) -> Release:
+        return Release(self.release_dir, self.release_split)
+
+    def base(self) -> RawDataset | None:
+        return RawDataset(self.base_dir, self.channel_order) if self.base_dir else None
+
+    def check(self) -> None:
+        """Raises InvalidInput where the release, the MANO files or the base are not there."""
+        self.release()
+        self.labels.check()
+        self.base()
+
 
 def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
     """Write the data set into `out_dir`, which appears once it is whole; returns the report, as import.json has it.
@@ -63,9 +75,8 @@ def run_import(config: ImportConfig, out_dir: str | Path) -> dict:
         InvalidInput: the release, the MANO files, the base or the configuration cannot be used, or no picture is left.
     """
     destination = Path(out_dir)
-    release = Release(config.release_dir, config.release_split)
-    config.labels.check()
-    base = RawDataset(config.base_dir, config.channel_order) if config.base_dir else None
+    config.check()
+    release, base = config.release(), config.base()
     sources = _sources(config)
     key = _key(config, release, base)
     finished = _finished(destination, key)
@@ -108,7 +119,7 @@ def _import_chunks(
     todo = (chunk for chunk in chunks if chunk.number not in done)
     left = total - sum(done.values())
     workers = min(config.workers, -(-left // _CHUNK))
-    with single_threaded_children(), tqdm(total=total, initial=sum(done.values()), unit="frame", desc="import") as progress:
+    with single_threaded_children(), Progress("import", total, "frames", sum(done.values())) as progress:
         for chunk, imported in in_order(work, todo, workers):
             _add(writer, imported.frames)
             line = {"chunk": chunk.number, "seen": len(chunk.jobs), **_as_line(imported)}

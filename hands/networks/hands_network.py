@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from hands.errors import InvalidInput, shown
+from hands.networks.names import NAMED, check_name
 from hands.parts import NUM_CHANNELS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -93,12 +94,7 @@ def _is_encoder(name: str) -> bool:
     return prefix in ("tu", "timm") and (timm.is_model(model) or timm.is_model(f"tf_{model}"))
 
 
-NAMED_NETWORKS = {
-    "uxnet": NetworkSpec("unet", "xception", 5, (), 1),
-    "uplusregnet": NetworkSpec("unetplusplus", "timm-regnety_032", 5, (), 1),
-    # For machines without an accelerator: a third of the arithmetic of unet:resnet18 at the same picture size.
-    "light": NetworkSpec("unet", "resnet18", 4, (96, 64, 48, 32), 2),
-}
+NAMED_NETWORKS = {name: NetworkSpec(*fields) for name, fields in NAMED.items()}
 
 
 def network_spec(name: str) -> NetworkSpec:
@@ -112,8 +108,9 @@ def network_spec(name: str) -> NetworkSpec:
     """
     if name in NAMED_NETWORKS:
         return NAMED_NETWORKS[name]
-    architecture, colon, encoder = name.partition(":")
-    if not colon or architecture not in smp.MODEL_ARCHITECTURES_MAPPING or not _is_encoder(encoder):
+    check_name(name)
+    architecture, _, encoder = name.partition(":")
+    if architecture not in smp.MODEL_ARCHITECTURES_MAPPING or not _is_encoder(encoder):
         raise InvalidInput(
             f"'{name}' names no network; expected one of {', '.join(NAMED_NETWORKS)} or architecture:encoder with "
             f"architecture one of {', '.join(sorted(smp.MODEL_ARCHITECTURES_MAPPING))} and an encoder of "
@@ -211,7 +208,7 @@ def build_network(spec: NetworkSpec, encoder_weights: str) -> tuple[HandsNetwork
     try:
         return _with_hub_timeout(lambda: HandsNetwork(spec, "imagenet")), "imagenet"
     except (OSError, RuntimeError, ValueError, KeyError, InvalidInput) as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0]}"
     if encoder_weights == "imagenet":
         raise InvalidInput(
             f"ImageNet weights for {spec.encoder} cannot be had ({reason}). Fetch them once on a machine that reaches "

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hands.errors import InvalidInput
-from hands.packed.packed_set import PackedSubset
+from hands.packed.packed_set import PackedSubset, require_records
 
 
 def seeded_generator(*key: int) -> torch.Generator:
@@ -28,15 +28,6 @@ class Shard:
 
     rank: int
     world_size: int
-
-
-def require_records(subset: PackedSubset) -> None:
-    """Refuses a subset without records."""
-    if len(subset) == 0:
-        raise InvalidInput(
-            f"the packed set has no records in '{subset.name}'; expected at least one. "
-            f"Pack a dataset that has them, or choose another split."
-        )
 
 
 class RecordReader:

@@ -8,21 +8,25 @@
 Records hold 3 RGB channels and then the left and the right labels, as far as the subset has them. They cover the
 box enlarged by 1.25 at the crop's pixel scale: the central size x size pixels are exactly the crop of the box, the rest
 is margin for rotation, scale and translation. What is read is compared with the checksum that `prepare` wrote.
+Imports torch only to read: what a set holds is checked before that.
 """
 
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from hands.errors import InvalidInput
 from hands.files.lmdb_files import environment
 from hands.packed.index import Index, checksums, read_index
 from hands.packed.manifest import SUBSET_CHANNELS, Manifest, read_manifest
 from hands.packed.mini import mini_positions
+
+if TYPE_CHECKING:
+    import torch
 
 KEY = struct.Struct(">BI")
 CODES = {name: code for code, name in enumerate(SUBSET_CHANNELS)}
@@ -60,7 +64,7 @@ class PackedSubset:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, indices: Sequence[int] | np.ndarray, out: torch.Tensor | None) -> torch.Tensor:
+    def read(self, indices: Sequence[int] | np.ndarray, out: "torch.Tensor | None") -> "torch.Tensor":
         """Read a batch: (N, C, P, P) uint8, copied once, from the memory map into the batch.
 
         Args:
@@ -72,6 +76,8 @@ class PackedSubset:
             ValueError: `out` of another shape or kind.
             InvalidInput: a record is missing or damaged.
         """
+        import torch
+
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and not 0 <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(
@@ -165,6 +171,15 @@ class PackedSet:
             _folder=self.folder,
             _codes=np.full(len(numbers), CODES[base], dtype=np.uint8),
             _numbers=numbers,
+        )
+
+
+def require_records(subset: PackedSubset) -> None:
+    """Refuses a subset without records."""
+    if len(subset) == 0:
+        raise InvalidInput(
+            f"the packed set has no records in '{subset.name}'; expected at least one. "
+            f"Pack a dataset that has them, or choose another split."
         )
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from hands.errors import InvalidInput
 from hands.files.decoding import BrokenEntry
 from hands.packed.broken import BrokenLimit
@@ -18,6 +16,7 @@ from hands.packed.packing import Packed, Task, pack_task
 from hands.packed.places import PlacesWriter
 from hands.parts import check_size
 from hands.processes.folders import whole_folder
+from hands.processes.progress import Progress
 from hands.processes.workers import in_order
 from hands.raw.layout import RawDataset
 from hands.raw.provenance import read_sources
@@ -62,7 +61,7 @@ def pack(raw: RawDataset, folder: str | Path, config: PackConfig) -> Manifest:
     with (
         whole_folder(folder) as destination,
         PackedWriter(destination, config.size, channels) as writer,
-        tqdm(total=total, unit="frame", desc="prepare") as progress,
+        Progress("prepare", total, "frames") as progress,
     ):
         for task, results in in_order(work, _tasks(listed, apart), 1 if total < _SERIAL_BELOW else config.workers):
             for position, result in enumerate(results, task.start):

@@ -60,6 +60,18 @@ def list_photographs(folder: str | Path, boxes_file: str | Path | None) -> Listi
     )
 
 
+def listed_to_label(folder: str, boxes_file: str, out_dir: str) -> Listing:
+    """list_photographs, for answers in `out_dir`; boxes_file: empty for none.
+
+    Raises:
+        InvalidInput: as list_photographs, or the answers would lie among the pictures.
+    """
+    listing = list_photographs(folder, boxes_file or None)
+    if Path(out_dir).resolve().is_relative_to(Path(folder).resolve()):
+        raise InvalidInput(f"out_dir {out_dir} lies in images {folder}: the next call would label it; give another folder.")
+    return listing
+
+
 def read_photograph(listed: Listed) -> Photograph:
     """The picture, its header read.
 

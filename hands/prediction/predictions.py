@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from torch import nn
-from tqdm import tqdm
 
 from hands.errors import InvalidInput
 from hands.evaluation.inference import Autocast, logits_of_subset, predict_subset
@@ -21,9 +20,10 @@ from hands.packed.places import read_places
 from hands.parts import HAND_SUFFIXES, HANDS
 from hands.pictures.figures import TILE, overlay, tile_rows, to_uint8
 from hands.prediction.labelling import Framed, Labeller, confidence_of, labels_at
-from hands.prediction.photographs import Listed, list_photographs, named, read_photograph
+from hands.prediction.photographs import Listed, listed_to_label, named, read_photograph
 from hands.prediction.submission import SubmissionWriter
 from hands.processes.folders import whole_folder
+from hands.processes.progress import Progress
 
 OVERLAY_SIDE = 1024  # pixels, of a larger picture's overlay
 TABLE = "predictions.csv"
@@ -68,14 +68,12 @@ def predict_photographs(
         show: is called with each output's name, picture (h, w, 3) and labels (2, h, w) as the overlay has them.
 
     Raises:
-        InvalidInput: nothing could be labelled, or what list_photographs and whole_folder refuse.
+        InvalidInput: nothing could be labelled, or what listed_to_label and whole_folder refuse.
     """
-    listing = list_photographs(folder, boxes or None)
-    if Path(out_dir).resolve().is_relative_to(Path(folder).resolve()):
-        raise InvalidInput(f"out_dir {out_dir} lies in images {folder}: the next call would label it; give another folder.")
+    listing = listed_to_label(folder, boxes, out_dir)
     result = Predicted(0, 0, listing.without_box, listing.not_read, {})
     total = len(listing.photographs)
-    with whole_folder(out_dir) as partial, tqdm(total=total, unit="image", mininterval=5) as progress:
+    with whole_folder(out_dir) as partial, Progress("predict", total, "images") as progress:
         with (partial / TABLE).open("w", encoding="utf-8", newline="") as lines:
             table = csv.writer(lines)
             table.writerow(["file", "box", "x", "y", "w", "h", "found", "passes", *(f"confidence_{h}" for h in HAND_SUFFIXES)])
@@ -149,7 +147,7 @@ def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, 
     size of the pictures that they were cut from, where the packed set knows it."""
     subset = reader.subset
     places = read_places(subset)
-    with whole_folder(out_dir) as partial, tqdm(total=len(subset), unit="image", mininterval=5) as progress:
+    with whole_folder(out_dir) as partial, Progress("predict", len(subset), "images") as progress:
         for indices, images, _, logits in logits_of_subset(network, reader, np.arange(len(subset)), batch_size, autocast):
             predicted, probabilities = labels_of(logits).cpu().numpy(), probabilities_of(logits).cpu().numpy()
             del logits
@@ -165,7 +163,7 @@ def predict_split(network: nn.Module, reader: RecordReader, autocast: Autocast, 
 def predict_submission(network: nn.Module, reader: RecordReader, autocast: Autocast, batch_size: int, out_dir: str) -> None:
     """Writes the submission archive of a split (hands.prediction.submission)."""
     subset = reader.subset
-    with SubmissionWriter(out_dir) as writer, tqdm(total=len(subset), unit="image", mininterval=5) as progress:
+    with SubmissionWriter(out_dir) as writer, Progress("predict", len(subset), "images") as progress:
         for indices, _, _, predicted in predict_subset(network, reader, np.arange(len(subset)), batch_size, autocast):
             writer.add([subset.paths[i] for i in indices], predicted.cpu())
             progress.update(len(indices))

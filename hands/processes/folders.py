@@ -75,8 +75,9 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_occupied(destination: Path) -> None:
+def refuse_occupied(destination: str | Path) -> None:
     """Raise InvalidInput unless nothing, or an empty folder, is at `destination`."""
+    destination = Path(destination)
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise InvalidInput(f"{destination} is a file or a link, not a folder; give a new folder.")
     if destination.is_dir() and any(destination.iterdir()):

@@ -1,10 +1,13 @@
-"""What a process prints: without passwords, and whether or not the disk that it is printed to is full."""
+"""What a process prints: what a user can do something about, without passwords, whether or not the disk for it is full."""
 
+import os
 import sys
+import warnings
 from typing import TextIO
 
 from hands.errors import masked
 from hands.processes.folders import FULL
+from hands.processes.progress import on_terminal
 
 
 class Guarded:
@@ -36,3 +39,24 @@ class Guarded:
 def guard_output() -> None:
     """From now on this process's standard streams are guarded."""
     sys.stdout, sys.stderr = Guarded(sys.stdout), Guarded(sys.stderr)
+
+
+def quiet_libraries() -> None:
+    """What they tell of their own accord is left out, unless the user has asked for it; they read this when imported."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the making of its tables, step by step
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # that nobody has logged in
+    if not on_terminal():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def plain_warnings() -> None:
+    """Warnings for users are a sentence, without the place in the code; programmers' keep it."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+        if category is UserWarning:
+            print(f"Warning: {message}", file=sys.stderr, flush=True)
+        else:
+            before(message, category, *place, **more)
+
+    warnings.showwarning = show

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tqdm import tqdm
-
 from hands.errors import InvalidInput
 from hands.files.cache import cache_folder
 from hands.files.lmdb_files import environment
 from hands.files.lmdb_pages import leaf_pages
+from hands.processes.progress import Progress
 from hands.raw.names import LIST_COMPLETE, LISTS, MASK_IDS, UNPAIRED_IDS
 from hands.raw.pictures import IMAGES, LABELS
 
@@ -54,8 +53,10 @@ def _of_store(file: Path) -> str:
     pages = handle.stat()
     whole = hashlib.sha256(f"{pages} {handle.info()['last_txnid']}".encode())
     try:
-        for page in tqdm(leaf_pages(file), f"look at {file.parent.name}", pages["leaf_pages"], leave=False, delay=5):
-            whole.update(page)
+        with Progress(f"looking at {file.parent.name}", pages["leaf_pages"], "pages") as progress:
+            for page in leaf_pages(file):
+                whole.update(page)
+                progress.update(1)
         with file.open("rb") as content:
             for place in range(0, file.stat().st_size, max(BLOCK, file.stat().st_size // SAMPLE)):
                 content.seek(place)

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from hands.errors import InvalidInput
 from hands.files.lmdb_files import LmdbWriter
@@ -133,6 +132,8 @@ class RawFolderWriter:
         Raises:
             InvalidInput: the disk is full.
         """
+        import torch
+
         if not self._mask_ids[MASK_IDS["test"]]:
             del self._mask_ids[MASK_IDS["test"]]
         for name, content in {**self._lists, **self._mask_ids, UNPAIRED_IDS: self._unpaired_ids}.items():

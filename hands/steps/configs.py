@@ -10,7 +10,6 @@ from hands.method.phase1 import Phase1Config
 from hands.method.phase2_init import Phase2InitConfig
 from hands.method.phase2_paired import Phase2PairedConfig
 from hands.packed.packed_set import PackedSet
-from hands.training.devices import DeviceConfig
 from hands.training.loop import ScheduleConfig
 
 
@@ -42,31 +41,6 @@ def phase2_paired_config(params: SimpleNamespace) -> Phase2PairedConfig:
         update_discriminator=params.update_discriminator,
         d_lr=params.d_lr,
         memory_format=params.memory_format,
-    )
-
-
-def device_config(params: SimpleNamespace) -> DeviceConfig:
-    return DeviceConfig(
-        accelerator=params.accelerator,
-        devices=params.devices,
-        num_nodes=params.num_nodes,
-        strategy=params.strategy,
-        precision=params.precision,
-        memory_format=params.memory_format,
-        data_residency=params.data_residency,
-    )
-
-
-def one_device(params: SimpleNamespace) -> DeviceConfig:
-    """For steps that run in one process."""
-    return DeviceConfig(
-        accelerator=params.accelerator,
-        devices="1",
-        num_nodes=1,
-        strategy="auto",
-        precision=params.precision,
-        memory_format=params.memory_format,
-        data_residency=params.data_residency,
     )
 
 

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from hands.packed.packed_set import PackedSet
 from hands.steps.start import ENCODER_WEIGHTS_TAG
 from hands.tracking.models import model_identity
-from hands.training.devices import DeviceConfig, resolved_devices
+from hands.training.device_config import DeviceConfig
+from hands.training.devices import resolved_devices
 
 MODELS = ("g1_model", "g2_model", "d_model", "model")
 

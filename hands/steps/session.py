@@ -1,6 +1,7 @@
 """A training step as an MLflow run: begun or gone on with, recorded, kept in checkpoints."""
 
 import json
+import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from hands import tracking
-from hands.evaluation.coverage import coverage, require_judged, require_parts
-from hands.packed.batches import RecordReader, require_records, whole_batch
+from hands.evaluation.coverage import coverage
+from hands.packed.batches import RecordReader, whole_batch
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import spread
 from hands.pictures.previews import predicted_frames
 from hands.processes.parents import end_with_parent
 from hands.raw.provenance import merged
-from hands.steps.configs import device_config
+from hands.steps.devices import device_config
+from hands.steps.given import Given, given_models
 from hands.steps.known import known
 from hands.steps.parameters import CHECKPOINT, DEVICES
 from hands.tracking.models import model_param, model_sources
@@ -29,6 +31,7 @@ from hands.tracking.outbox import Undelivered
 from hands.tracking.provenance import log_sources, source_tags
 from hands.tracking.recorder import StepRecorder
 from hands.tracking.steps import log_step_key, note_code, run_to_resume
+from hands.training.claim import Interrupted
 from hands.training.devices import create_fabric
 from hands.training.loop import Recorder
 from hands.training.resume import TrainingCheckpoint
@@ -66,31 +69,29 @@ class Session:
 
 
 @contextmanager
-def session(entry_point: str, params: SimpleNamespace, kinds: tuple[str, ...]) -> Iterator[Session]:
+def session(entry_point: str, params: SimpleNamespace, given: Given, kinds: tuple[str, ...]) -> Iterator[Session]:
     """Starts the processes and, in the first one, the MLflow run, or goes on with the one that `resume` names.
 
     Args:
         kinds: of the models that the step makes: g1, g2, discriminator.
     """
-    resumed = run_to_resume(entry_point, params.resume, params.checkpoint_dir) if params.resume else None
-    packed = PackedSet.open(params.packed_dir)
+    packed = given.packed
     val_subset = packed.subset(params.val_split)
-    require_judged(val_subset)
-    if "train_split" in vars(params):
-        require_parts(packed.subset(params.train_split))
-    for name in unpaired_subsets(params):
-        require_records(packed.subset(name))
     fabric = create_fabric(device_config(params))
     if fabric.local_rank:
         end_with_parent(0)
     fabric.launch()
-    resumed = fabric.broadcast(resumed)  # processes that look for the latest run at different moments may find different ones
+    # processes that look for the latest run at different moments may find different ones
+    resumed = fabric.broadcast(given.resumed)
     val = cache(partial(RecordReader, val_subset, params.data_residency, fabric.device))
     fingerprint = checkpoint_fingerprint(params, packed)
     folder = Path(params.checkpoint_dir) / resumed if resumed else None
     checkpoint = TrainingCheckpoint(folder, params.checkpoint_minutes, fingerprint)
     if fabric.global_rank != 0:
-        yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
+        try:
+            yield Session(fabric, packed, params.data_residency, val, SilentRecorder(), checkpoint)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(str(interrupt), None) from interrupt
         return
     try:
         if resumed:
@@ -106,7 +107,8 @@ def session(entry_point: str, params: SimpleNamespace, kinds: tuple[str, ...]) -
             dataset = tracking.log_dataset(packed.folder, packed.manifest, "training")
             sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
             log_sources(sources)
-            tracking.log_coverage(params.val_split, coverage(val_subset))
+            alone = multiprocessing.parent_process() is None  # a pipeline's prepare has said it
+            tracking.log_coverage(params.val_split, coverage(val_subset), printed=alone)
             picture = partial(val_picture, fabric, val)
             recorder = StepRecorder(
                 dataset, kinds, picture, checkpoint.folder / OUTBOX, source_tags(sources),
@@ -117,6 +119,10 @@ def session(entry_point: str, params: SimpleNamespace, kinds: tuple[str, ...]) -
             with suppress(MlflowException):  # all that the step made has been delivered
                 log_step_key(entry_point, vars(params), known(params, packed, device_config(params), fabric))
         checkpoint.remove()  # not before the run is FINISHED: a process that is killed in between must find one of the two
+    except KeyboardInterrupt as interrupt:
+        if checkpoint.folder is None:
+            raise
+        raise Interrupted(str(interrupt), checkpoint.folder) from interrupt
     finally:
         checkpoint.release()
 
@@ -136,19 +142,6 @@ def ended_with(recorder: StepRecorder, checkpoint: TrainingCheckpoint) -> Iterat
         recorder.abandon()
         checkpoint.remove_if_untrained()
         raise
-
-
-def unpaired_subsets(params: SimpleNamespace) -> list[str]:
-    """Subsets without pairs that the step learns from: pictures in weights initialization, masks where D learns."""
-    if "unpaired_split" in vars(params):
-        return [params.unpaired_split]
-    masks = params.unpaired in ("masks", "both") and getattr(params, "update_discriminator", True)
-    return ["unpaired_masks"] if masks else []
-
-
-def given_models(params: SimpleNamespace) -> list[str]:
-    """URIs of the models that the step learns from: what they were trained on, its own models are too."""
-    return [uri for name in ("g1_model", "g2_model", "d_model") if (uri := getattr(params, name, ""))]
 
 
 def network_name(params: SimpleNamespace) -> str:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 
 import numpy as np
-from tqdm import tqdm
 
 from hands.errors import InvalidInput
 from hands.files.encoding import encode_labels, encode_swapped_jpeg
 from hands.parts import LEFT_LABEL_OFFSET
 from hands.processes.parents import end_with_parent
+from hands.processes.progress import Progress
 from hands.processes.workers import single_threaded_children
 from hands.synthetic.poses import LEVELS
 from hands.synthetic.scene import (
@@ -149,9 +149,13 @@ def _frames(config: SynthesisConfig) -> Iterator[EncodedFrame]:
     with single_threaded_children(), multiprocessing.get_context("spawn").Pool(config.workers, end_with_parent, (0,)) as pool:
         ids = sorted({job.subject for job in jobs})
         building = pool.imap(_build_subject, [(config.seed, subject) for subject in ids])
-        subjects = dict(zip(ids, tqdm(building, total=len(ids), desc="subjects"), strict=True))
+        subjects = {}
+        with Progress("synthesize", len(ids), "subjects") as progress:
+            for subject in ids:
+                subjects[subject] = next(building)
+                progress.update(1)
         batches = ((config, subjects[batch[0].subject], batch) for batch in _batches(jobs))
-        with tqdm(total=len(jobs), desc="frames", unit="frame") as progress:
+        with Progress("synthesize", len(jobs), "frames") as progress:
             for encoded in pool.imap(_render_batch, batches):
                 yield from encoded
                 progress.update(len(encoded))

@@ -190,9 +190,9 @@ def log_dataset(folder: Path, manifest: Manifest, context: str) -> MetaDataset:
     return dataset
 
 
-def log_coverage(split: str, lines: list[str]) -> None:
+def log_coverage(split: str, lines: list[str], printed: bool = True) -> None:
     """Says what of a split can be scored (hands.evaluation.coverage): printed, and as a tag of the run."""
-    for line in lines:
+    for line in lines if printed else ():
         print(f"== {line}", flush=True)
     if lines:
         mlflow.set_tag(COVERAGE_TAG + split, "\n".join(lines))

@@ -9,6 +9,7 @@ from mlflow.entities import LoggedModelOutput, Run
 
 from hands.packed.manifest import Manifest
 from hands.parts import PART_SCORES
+from hands.processes.progress import duration
 from hands.tracking import SCORE_TAG, finite_metrics, log_dataset
 from hands.tracking.experiments import NOTE_TAG, model_page, run_page
 from hands.tracking.models import logged_model_id
@@ -48,7 +49,7 @@ class Done:
         return "" if headline is None else f"{headline} {metrics[headline]:.3f}"
 
     def said(self) -> str:
-        how = f"reused from run {self.run.info.run_id}" if self.reused else seconds_text(self.seconds)
+        how = f"reused from run {self.run.info.run_id}" if self.reused else duration(self.seconds)
         return ", ".join(filter(None, [self.result(), how]))
 
 
@@ -152,13 +153,3 @@ def score_table(result: Outcome) -> list[str]:
 def _cells(result: Outcome, split: str) -> list[str]:
     found = [result.scores.get(f"{split}/{name}") for name in SCORES]
     return ["" if value is None else f"{value:.3f}" for value in found]
-
-
-def seconds_text(seconds: float) -> str:
-    """12 s, 7 min 5 s, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.utils.logging_utils import disable_logging, enable_logging
 
 from hands.errors import InvalidInput
 from hands.tracking.models import model_source_tags
@@ -91,7 +92,11 @@ def register(model_uri: str, name: str, score: Score) -> Standing:
             TRAIN_TAG: score.train_split,
             VAL_TAG: score.val_split,
         } | model_source_tags(model_uri)
-        version = mlflow.register_model(model_uri, name, tags=tags)
+        disable_logging()  # who registers it tells what came of it
+        try:
+            version = mlflow.register_model(model_uri, name, tags=tags)
+        finally:
+            enable_logging()
         versions = _versions(name)
     rivals = {int(rival.version): float(rival.tags[MIOU_TAG]) for rival in versions if _comparable(rival, score)}
     if not score.ranks or not rivals:

@@ -13,6 +13,14 @@ FILE, LOCK = "last.pt", ".lock"
 CLAIM_S = 30  # for a predecessor that is about to end
 
 
+class Interrupted(KeyboardInterrupt):
+    """A training step was told to stop. folder: of its checkpoint; None in a process of it that keeps none."""
+
+    def __init__(self, reason: str, folder: Path | None):
+        super().__init__(reason)
+        self.folder = folder
+
+
 def claim(folder: Path) -> IO:
     """Makes this process the one that trains the run of `folder`, until the returned file is closed or the process ends.
 

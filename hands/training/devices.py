@@ -1,31 +1,19 @@
 """Device, precision and processes, by Lightning Fabric; every count and strategy is a parameter."""
 
 import ctypes
+import logging
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
+from lightning_utilities.core import rank_zero
 from torch import nn
 
 from hands.errors import InvalidInput
+from hands.training.device_config import DeviceConfig
 
-PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
-
-
-@dataclass(frozen=True)
-class DeviceConfig:
-    """accelerator: auto | cpu | cuda | ...; devices: a count or "auto"; strategy: auto | ddp | ...; precision: one of
-    PRECISIONS; memory_format: auto | channels_last | contiguous; data_residency: disk | device."""
-
-    accelerator: str
-    devices: str
-    num_nodes: int
-    strategy: str
-    precision: str
-    memory_format: str
-    data_residency: str
+rank_zero.log.setLevel(logging.WARNING)  # each Fabric tells its precision
 
 
 def create_fabric(config: DeviceConfig) -> Fabric:
@@ -35,15 +23,8 @@ def create_fabric(config: DeviceConfig) -> Fabric:
         InvalidInput: for a value that Fabric or this machine cannot serve.
     """
     keep_freed_memory()
-    if config.precision not in PRECISIONS:
-        raise InvalidInput(f"precision is '{config.precision}'; expected one of {', '.join(PRECISIONS)}.")
-    if config.memory_format not in ("auto", "channels_last", "contiguous"):
-        raise InvalidInput(f"memory_format is '{config.memory_format}'; expected auto, channels_last or contiguous.")
-    devices = config.devices
-    if devices != "auto":
-        if not devices.isdecimal() or int(devices) < 1:
-            raise InvalidInput(f"devices is '{devices}'; expected a count of at least 1, or auto.")
-        devices = int(devices)
+    if config.devices != "auto":
+        devices = int(config.devices)
     elif config.accelerator == "cpu" or not torch.cuda.is_available():
         devices = 1  # Fabric counts CPU processes, and one with all cores is the fastest
     try:

@@ -1,7 +1,6 @@
 """What the three training steps share: their schedule and the loop over epochs."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from typing import Protocol
 import torch
 from lightning.fabric import Fabric
 from torch import nn
-from tqdm import tqdm
 
 from hands.errors import InvalidInput
 from hands.evaluation.coverage import require_judged
 from hands.evaluation.inference import score_subset
 from hands.packed.batches import BatchStream, RecordReader, Shard
+from hands.processes.progress import Progress
 from hands.training.learner import Learner
 from hands.training.resume import StopSignals, TrainingCheckpoint
 from hands.training.state import TrainingState
@@ -130,10 +129,12 @@ def fit(
     if state.step == 0:
         recorder.evaluated(0, main.evaluated, is_best=False)
     batches = zip(*(stream.batches(state.step, total_steps) for stream in streams), strict=True)
-    silent = fabric.global_rank != 0 or "TQDM_DISABLE" in os.environ  # a sweep's workers would write over each other
-    progress = tqdm(total=total_steps, initial=state.step, unit="step", mininterval=5, disable=silent)
-    with StopSignals(checkpoint is not None) as signals:
+    batch_size, is_first = streams[0].batch_size, fabric.global_rank == 0
+    progress = Progress("training", total_steps * batch_size, "images", state.step * batch_size, shown=is_first)
+    progress.tell()
+    with progress, StopSignals(checkpoint is not None) as signals:
         for epoch in range(state.epoch + 1, schedule.epochs + 1):
+            progress.title = f"epoch {epoch} of {schedule.epochs}"
             started = time.perf_counter()
             for learner in learners.values():
                 learner.network.train()
@@ -142,36 +143,34 @@ def fit(
                     learner.scale_lr(schedule.lr_factor(step, total_steps))
                 state.averages.add(train_step(step, next(batches)))
                 state.step = step + 1
-                progress.update()
+                progress.update(batch_size)
                 stopping = asked_to_stop(fabric, signals)
                 if checkpoint is not None and (checkpoint.due() or stopping):
-                    if fabric.global_rank == 0:
+                    if is_first:
                         checkpoint.save(state.to_dict(state.seconds + time.perf_counter() - started))
                     if stopping:
                         signals.stop()
             metrics = {f"train/{name}": value for name, value in state.averages.means(fabric).items()}
             _refuse_divergence(metrics, epoch)
             seconds = state.seconds + time.perf_counter() - started
-            metrics["train/images_per_s"] = epoch_steps * streams[0].batch_size / seconds
+            metrics["train/images_per_s"] = epoch_steps * batch_size / seconds
             due = epoch % schedule.eval_every == 0 or epoch == schedule.epochs
             if due:
                 for learner in learners.values():
                     learner.share_buffers()
                 metrics |= evaluate(fabric, main.evaluated, val_reader, "val")
                 is_best = state.best.offer(epoch, metrics)
-            progress.set_postfix(
-                {name: f"{metrics[name]:.3f}" for name in ("val/miou", "train/images_per_s") if name in metrics}
-            )
+                progress.note = f"val/miou {metrics['val/miou']:.3f}"
+                progress.tell()
             recorder.epoch(epoch, metrics)
             if due:
                 recorder.evaluated(epoch, main.evaluated, is_best)
             state.finish_epoch(epoch, metrics)
             if checkpoint is not None:
-                if fabric.global_rank == 0:
+                if is_first:
                     checkpoint.save(state.to_dict(0.0))
                 if asked_to_stop(fabric, signals):
                     signals.stop()
-    progress.close()
     state.best.restore()
     return state.best.metrics
 

@@ -14,11 +14,12 @@ import torch
 
 from entrypoints.launch.commands import parsed
 from hands.benchmark import growth, layouts, lines, measure, measured_steps, prediction, reading, start
-from hands.benchmark.lines import LINES, chosen_lines
+from hands.benchmark.choice import N_LINES, chosen_lines, chosen_networks
+from hands.benchmark.lines import LINES
 from hands.benchmark.setting import BenchSetting, make_set
 from hands.benchmark.steps import flops_of, published_rows
 from hands.errors import InvalidInput
-from hands.training.devices import DeviceConfig
+from hands.training.device_config import DeviceConfig
 from tests.project import ENTRY_POINTS, Clock, invoke, newest_run
 
 DEVICE = DeviceConfig("cpu", "1", 1, "auto", "32-true", "auto", "disk")
@@ -220,7 +221,7 @@ def test_peak_memory_sees_what_is_taken_and_freed():
     assert (during.peak - before.peak) / 2**20 == pytest.approx(200, abs=30)
 
 
-FIRST_STEP = "print('  0%|   | 0/24 [00:00<?, ?step/s]', file=sys.stderr, flush=True)"
+FIRST_STEP = "print('training: 0 of 24 images', file=sys.stderr, flush=True)"
 BAR = "import sys, time; time.sleep({}); " + FIRST_STEP + "; time.sleep(60)"
 
 
@@ -314,11 +315,18 @@ def test_refuses_lines(lines: str):
 
 def test_lines_are_taken_once_in_order():
     assert chosen_lines(" 7,1, 1") == [1, 7]
+    assert sorted(LINES) == list(range(1, N_LINES + 1))
+
+
+def test_networks_are_named_with_commas_between():
+    assert chosen_networks(" light,unet:resnet34") == ("light", "unet:resnet34")
+    with pytest.raises(InvalidInput, match="networks is empty"):
+        chosen_networks(" , ")
 
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"size": 48}, "size is 48; expected a multiple of 32"), ({"batch_size": 1}, "batch_size is 1"),
-    ({"networks": ()}, "networks"), ({"networks": ("unet:nothing",)}, "unet:nothing"),
+    ({"networks": ("unet:nothing",)}, "unet:nothing"),
 ])  # fmt: skip
 def test_refuses_settings(setting: BenchSetting, changes: dict, message: str):
     with pytest.raises(InvalidInput, match=message):

@@ -349,7 +349,9 @@ def test_sigterm_ends_the_pipeline_and_its_step_as_killed(finished):
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in said and "stopped" in said
+    assert "Traceback" not in said and said.count("stopped: ") == 1
+    assert said.splitlines()[-1].startswith("the same command goes on where it was: ")
+    assert "training: 0 of " in said and "\r" not in said and "Automatic Mixed Precision" not in said
     assert {(run.info.run_name, run.info.status) for run in new_runs(finished.client, known)} == {
         ("main light seed 0", "KILLED"), ("phase1", "KILLED")
     }  # fmt: skip

@@ -19,7 +19,8 @@ from hands.steps.session import checkpoint_fingerprint
 from hands.tracking.code import code_digest
 from hands.tracking.registry import Score, register
 from hands.tracking.steps import find_finished
-from hands.training.devices import DeviceConfig, create_fabric, resolved_devices
+from hands.training.device_config import DeviceConfig
+from hands.training.devices import create_fabric, resolved_devices
 from tests.packed.blobs import COUNTS, SIZE, write_blobs
 from tests.project import arguments, invoke, newest_run
 from tests.raw.independent_layout import small_set

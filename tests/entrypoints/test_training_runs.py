@@ -60,6 +60,7 @@ def test_a_signal_ends_it_in_order(resumed):
     assert resumed.killed.info.status == "KILLED"
     assert resumed.killed.data.tags["hands.failure"].startswith("Stopped: SIGTERM")
     assert resumed.left == [resumed.checkpoints / resumed.killed.info.run_id / "last.pt"]
+    assert resumed.said.endswith(f"resume={resumed.killed.info.run_id}\n")
 
 
 def test_it_goes_on_in_the_same_run_and_leaves_nothing(resumed):

@@ -16,7 +16,7 @@ from hands.raw.provenance import UNKNOWN
 from hands.steps import start
 from hands.tracking import COVERAGE_TAG
 from hands.training.state import BestEpoch
-from sweeps import setting
+from sweeps import given, setting
 from sweeps.space import load_space
 from tests.packed.blobs import CHANNELS, COUNTS, SIZE
 from tests.project import invoke, newest_run
@@ -119,15 +119,15 @@ def test_splits_that_cannot_teach(store, logged, a_set, tmp_path, no_network, en
 def test_a_sweep_is_refused_before_its_first_trial(store, logged, a_set, tmp_path, no_network, counts, pixels, said):
     params = sweep_params(a_set(counts, **pixels), logged, f"sqlite:///{tmp_path}/optuna.db")
     with pytest.raises(InvalidInput, match=said):
-        setting.find_setting(params)
+        given.check_given(params)
 
 
 def test_a_sweep_of_a_score_that_val_cannot_have(store, logged, a_set, tmp_path, no_network, monkeypatch):
     space = dataclasses.replace(load_space("loss_weights"), metric="val/miou_overlap")
-    monkeypatch.setattr(setting, "load_space", lambda name: space)
+    monkeypatch.setattr(given, "load_space", lambda name: space)
     params = sweep_params(a_set(hand_types=("left",)), logged, f"sqlite:///{tmp_path}/optuna.db")
     with pytest.raises(InvalidInput, match="seeks val/miou_overlap, which 'val' cannot have: no pixel belongs to both hands"):
-        setting.find_setting(params)
+        given.check_given(params)
 
 
 def test_what_cannot_be_scored_is_said_and_tagged(store, logged, a_set):

@@ -54,7 +54,7 @@ def test_values_of_the_wrong_kind(store, entry_point, name, value, said):
     assert f"'--{name}'" in result.output and said in result.output
 
 
-@pytest.mark.parametrize("model", ["models:/nothing@champion", "runs:/0123/g2", "models:/m-0123", "nonsense", "", "models:/"])
+@pytest.mark.parametrize("model", ["models:/nothing@champion", "runs:/0123/g2", "models:/m-0123", "models:/"])
 def test_models_that_do_not_exist(refused, store, tiny_packed, model):
     said = refused("evaluate", 1, model=model, packed_dir=tiny_packed.folder, split="val")
     assert f"'{model}'" in said and "expected" in said
@@ -99,7 +99,7 @@ def test_output_folder_is_occupied(refused, tmp_path):
         ("phase1", {"g1": "nonsense"}, "'nonsense' names no network"),
         ("phase1", {"lr": 0}, "lr is 0.0"),
         ("phase1", {"background_factor": -1}, "expected finite numbers >= 0"),
-        ("phase1", {"accelerator": "abacus"}, "accelerator=abacus"),
+        ("phase1", {"accelerator": "abacus"}, "accelerator is 'abacus'"),
         ("phase1", {"unpaired": "none", "d_lr": -1}, "d_lr is -1.0"),
         ("phase2_paired", {"ce_weight": 0, "dice_weight": 0}, "ce_weight and dice_weight are both 0"),
         ("phase2_paired", {"adv_weight": 1.5}, "adv_weight is 1.5"),

@@ -8,11 +8,11 @@ import torch
 from sklearn.metrics import jaccard_score
 from torchmetrics import JaccardIndex
 
+from hands.evaluation.judged import min_part_pixels
 from hands.evaluation.metrics import (
     HandsIoU,
     confusion_matrices,
     image_hand_miou,
-    min_part_pixels,
     overlap_confusion,
     paints_absent_hand,
     part_iou,

@@ -18,7 +18,8 @@ from hands.raw.layout import RawDataset
 from hands.raw.layout_writer import RawDatasetWriter
 from hands.raw.provenance import UNKNOWN
 from hands.synthetic.dataset import SynthesisConfig, frames
-from hands.training.devices import DeviceConfig, create_fabric
+from hands.training.device_config import DeviceConfig
+from hands.training.devices import create_fabric
 from tests.small_training import Notebook, new_discriminator
 from tests.training_steps import PHASE1, Start, TrainingStep, each_step
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from hands.packed.packed_set import PackedSet
-from hands.training.devices import DeviceConfig, create_fabric
+from hands.training.device_config import DeviceConfig
+from hands.training.devices import create_fabric
 from tests.small_training import Notebook, new_discriminator
 from tests.training_steps import PHASE1, STEPS, Start
 

@@ -169,7 +169,7 @@ def test_imagenet_weights_that_cannot_be_had_fail_at_once(no_hub, name: str):
 
 def test_auto_falls_back_with_a_warning_and_the_weights_of_none(no_hub):
     torch.manual_seed(3)
-    with pytest.warns(UserWarning, match="random weights"):
+    with pytest.warns(UserWarning, match=r"for resnet18 \(.*local cache\): the encoder starts from random weights$"):
         fallen, weights = build_network(NAMED_NETWORKS["light"], "auto")
     assert weights == "none"
     torch.manual_seed(3)

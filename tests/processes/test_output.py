@@ -15,9 +15,11 @@ from tests.project import ROOT
 SECRET = "http://ann:s3cret@host/x"
 ENTRY_POINT = f"""
 import warnings
-from entrypoints.launch.command_line import entry_point
+from entrypoints.launch import command_line
 
-@entry_point()
+command_line.declared = lambda name: {{{{}}}}
+
+@command_line.entry_point()
 def main(params):
     warnings.warn("nothing at {SECRET}")
     raise {{error}}("no answer from {SECRET}")
@@ -38,7 +40,7 @@ def test_a_stream_shows_no_password():
 def test_an_entry_points_warnings_and_the_error_that_ends_it_show_no_password(error: str):
     done = subprocess.run([sys.executable, "-c", ENTRY_POINT.format(error=error)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "s3cret" not in done.stderr
-    assert "UserWarning: nothing at http://***@host/x" in done.stderr and "no answer from http://***@host/x" in done.stderr
+    assert "Warning: nothing at http://***@host/x" in done.stderr and "no answer from http://***@host/x" in done.stderr
 
 
 def test_a_stream_drops_what_a_full_disk_does_not_take(tmp_path: Path):

@@ -8,8 +8,8 @@ from torch import nn
 
 from hands.errors import InvalidInput
 from hands.training import devices
+from hands.training.device_config import DeviceConfig
 from hands.training.devices import (
-    DeviceConfig,
     create_fabric,
     prepared_network,
     resolve_memory_format,
