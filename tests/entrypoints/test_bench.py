@@ -253,7 +253,7 @@ def test_start_command_gives_known_parameters(setting: BenchSetting):
 
 def check_run(store, output: str, lines: set[int]) -> None:
     run = newest_run(store)
-    assert run.info.run_name == "bench"
+    assert run.info.run_name == "bench light 32 px"
     content = json.loads(Path(store.download_artifacts(run.info.run_id, "bench.json")).read_text())
     assert {row["line"] for row in content["rows"]} == lines
     assert content["machine"]["accelerator"] == "none" and content["machine"]["processor"]
