@@ -71,8 +71,9 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
         known = MlflowClient().get_run(active.info.run_id).data
         _hide_what_is_shown(known)
         mlflow.log_params({name: masked(str(value)) for name, value in params.items() if name not in known.params})
-        taken = [name for name, value in params.items() if str(value) and known.params.get(name) == EMPTY]
-        mlflow.set_tags({TAKEN_TAG + name: masked(str(params[name])) for name in taken})
+        if not resumed:
+            taken = [name for name, value in params.items() if str(value) and known.params.get(name) == EMPTY]
+            mlflow.set_tags({TAKEN_TAG + name: masked(str(params[name])) for name in taken})
         mlflow.log_dict(environment(), "environment.json")
         yield active
     except BaseException as error:
