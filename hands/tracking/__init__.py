@@ -81,8 +81,9 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
         # `mlflow run` has logged the parameters that it passed, in its own spelling, which cannot be changed
         known = MlflowClient().get_run(active.info.run_id).data
         mlflow.log_params({name: masked(str(value)) for name, value in params.items() if name not in known.params})
-        taken = [name for name, value in params.items() if str(value) and known.params.get(name) == EMPTY]
-        mlflow.set_tags({TAKEN_TAG + name: masked(str(params[name])) for name in taken})
+        if not resumed:
+            taken = [name for name, value in params.items() if str(value) and known.params.get(name) == EMPTY]
+            mlflow.set_tags({TAKEN_TAG + name: masked(str(params[name])) for name in taken})
         mlflow.log_dict(environment(), "environment.json")
         yield active
     except BaseException as error:

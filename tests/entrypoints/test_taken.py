@@ -230,6 +230,8 @@ def test_the_run_says_what_was_taken(own_store, packed, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", begun.info.run_id)
     with tracking.run("phase1", {"packed_dir": str(packed.folder), "g1_model": "", "lr": 1.0}):
         pass
+    with tracking.run("phase1", {"packed_dir": "/moved", "g1_model": "later"}, resumed=begun.info.run_id):
+        pass
     tags = own_store.get_run(begun.info.run_id).data.tags
     assert {name: tags[name] for name in tags if name.startswith("hands.taken")} == {
         "hands.taken.packed_dir": str(packed.folder)
