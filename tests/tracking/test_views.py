@@ -36,7 +36,7 @@ def test_the_score_is_in_the_first_screen(tmp_path, store_template, monkeypatch)
         mlflow.log_metrics({f"test/iou_part_{part:02d}": 0.1 for part in range(1, 17)} | {"test/miou": 0.4321})
     places = take.pages(take.newest_main(mlflow.MlflowClient(uri)))
     place, text = places["runs"]
-    with take.server(uri) as address, take.Browser() as browser:
+    with take.server(uri) as address, take.Browser(address) as browser:
         browser.open(f"{address}/{place}", text)
         assert "0.4321" in browser.seen()
         browser.open(f"{address}/{place.replace('&viewStateShareKey=scores', '')}", text)
