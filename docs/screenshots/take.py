@@ -2,7 +2,7 @@
 
     python docs/screenshots/take.py <tracking uri> <out folder>
 
-Needs mlflow and Chromium (Debian's package `chromium`). Only this machine is asked for anything, or the tracking server.
+Needs mlflow and Chromium (Debian's package `chromium`). No other machine is asked for anything than the tracking server.
 """
 
 import base64
@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -28,8 +29,7 @@ PATIENCE_S = 60
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--remote-debugging-pipe",
+    "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
 )  # fmt: skip
 CLOSE_ASSISTANT = "document.querySelector('[data-component-id=\"mlflow.assistant.chat_panel.close\"]')?.click()"
 SEEN = """[...document.querySelectorAll('body *')].filter(element => {
@@ -40,13 +40,20 @@ SEEN = """[...document.querySelectorAll('body *')].filter(element => {
 
 
 class Browser:
-    """Chromium without a window, told what to do in the DevTools protocol through a pipe; a context manager."""
+    """Chromium without a window, told what to do in the DevTools protocol through a pipe; a context manager.
+
+    Args:
+        address: of the server, whose host is the only one that it finds.
+    """
+
+    def __init__(self, address: str):
+        self.hosts = f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {urlsplit(address).hostname}"
 
     def __enter__(self) -> "Browser":
         self.profile = tempfile.mkdtemp()
         (orders, self.orders), (answers, given) = os.pipe(), os.pipe()
         start = f'exec "$0" "$@" 3<&{orders} 4>&{given}'  # where Chromium looks for the pipe
-        words = ["bash", "-c", start, CHROMIUM, *FLAGS, f"--user-data-dir={self.profile}"]
+        words = ["bash", "-c", start, CHROMIUM, *FLAGS, self.hosts, f"--user-data-dir={self.profile}"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(words, pass_fds=(orders, given), start_new_session=True, **quiet)
         os.close(orders)
@@ -165,10 +172,10 @@ def main(tracking_uri: str, out: str) -> None:
         raise SystemExit("no Chromium here; install Debian's package chromium")
     Path(out).mkdir(parents=True, exist_ok=True)
     places = pages(newest_main(MlflowClient(tracking_uri)))
-    with server(tracking_uri) as address, Browser() as browser:
+    with server(tracking_uri) as address, Browser(address) as browser:
+        browser.open(f"{address}/{places['runs'][0]}", places["runs"][1])
+        browser.run(CLOSE_ASSISTANT)  # it takes a quarter of every page until then
         for name, (place, text) in places.items():
-            browser.open(f"{address}/{place}", text)
-            browser.run(CLOSE_ASSISTANT)
             browser.open(f"{address}/{place}", text)
             browser.take(Path(out) / f"{name}.png")
 

@@ -37,7 +37,7 @@ def test_the_score_is_in_the_first_screen(tmp_path, store_template, monkeypatch)
         mlflow.log_metrics({f"test/{name}": 0.1 for name in PART_SCORES} | {"test/miou": 0.4321})
     places = take.pages(take.newest_main(mlflow.MlflowClient(uri)))
     place, text = places["runs"]
-    with take.server(uri) as address, take.Browser() as browser:
+    with take.server(uri) as address, take.Browser(address) as browser:
         browser.open(f"{address}/{place}", text)
         assert "0.4321" in browser.seen()
         browser.open(f"{address}/{place.replace('&viewStateShareKey=scores', '')}", text)
