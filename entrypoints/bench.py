@@ -7,7 +7,6 @@ printed, bench.json, bench.md, a logged table, and metrics `bench/<line>/<what>/
 
 from types import SimpleNamespace
 
-from entrypoints.launch.commands import parsed
 from entrypoints.launch.parameters import BENCH, entry_point
 
 
@@ -23,6 +22,7 @@ def main(params: SimpleNamespace) -> None:
 
     import tempfile
 
+    from entrypoints.launch.commands import parsed
     from entrypoints.launch.processes import call, start_server
 
     start_server()
