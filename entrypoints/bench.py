@@ -8,7 +8,6 @@ printed, bench.json, bench.md, a logged table, and metrics `bench/<line>/<what>/
 from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
-from entrypoints.launch.commands import parsed
 from entrypoints.launch.parameters import BENCH
 
 
@@ -24,6 +23,7 @@ def main(params: SimpleNamespace) -> None:
 
     import tempfile
 
+    from entrypoints.launch.commands import parsed
     from entrypoints.launch.processes import call, start_server
 
     start_server()

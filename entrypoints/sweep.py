@@ -5,32 +5,31 @@ Produces: a nested run for each trial, best_params.json, trials.csv, plots; the 
 the same command goes on with, here or on another machine.
 """
 
-from pathlib import Path
 from types import SimpleNamespace
-
-import mlflow
-from mlflow.entities import RunInfo
+from typing import TYPE_CHECKING
 
 from entrypoints.launch.command_line import entry_point
 from entrypoints.launch.parameters import SWEEP
-from entrypoints.launch.processes import call
-from hands import tracking
-from hands.packed.manifest import read_manifest
-from hands.tracking.models import use_model
-from sweeps.begun import note_begin
-from sweeps.given import check_given
-from sweeps.job import Job, SweepRun
-from sweeps.space import load_space
-from sweeps.storage import open_storage, shown
-from sweeps.study import STUDY_TAG, StudyConfig, create_study
-from sweeps.supervision import supervise
-from sweeps.workers import find_setting, start_server, threads_per_worker
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
+
+    from sweeps.study import StudyConfig
 
 
 @entry_point(*SWEEP, goes_on=True)
 def main(params: SimpleNamespace) -> None:
     """Tries out weights of the losses or classes in short trials, on several workers."""
+    from sweeps.given import check_given
+
     check_given(params)
+
+    import mlflow
+
+    from hands import tracking
+    from sweeps.storage import shown
+    from sweeps.study import STUDY_TAG, StudyConfig
+
     config = StudyConfig(
         name=params.study_name or params.space,
         storage=params.storage,
@@ -47,7 +46,23 @@ def main(params: SimpleNamespace) -> None:
         run_sweep(params, config, run.info)
 
 
-def run_sweep(params: SimpleNamespace, config: StudyConfig, info: RunInfo) -> None:
+def run_sweep(params: SimpleNamespace, config: "StudyConfig", info: "RunInfo") -> None:
+    from pathlib import Path
+
+    import mlflow
+
+    from entrypoints.launch.processes import call
+    from hands import tracking
+    from hands.packed.manifest import read_manifest
+    from hands.tracking.models import use_model
+    from sweeps.begun import note_begin
+    from sweeps.job import Job, SweepRun
+    from sweeps.space import load_space
+    from sweeps.storage import open_storage
+    from sweeps.study import create_study
+    from sweeps.supervision import supervise
+    from sweeps.workers import find_setting, start_server, threads_per_worker
+
     space = load_space(params.space)
     storage = open_storage(config.storage, config.heartbeat_s)
     start_server()
