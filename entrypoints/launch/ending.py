@@ -1,14 +1,19 @@
 """How an entry point ends: an early failure gets its name, and what there is to look at its address. Imports nothing slow."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from entrypoints.launch import places
 from entrypoints.launch.stopping import forget_pointer
 from hands.errors import masked
+
+if TYPE_CHECKING:
+    import mlflow
 
 LOCAL_UI = "http://127.0.0.1:5000"
 
@@ -34,21 +39,24 @@ def failed_early(entry_point: str, values: dict[str, object], error: Exception) 
     _leave()
 
 
-def _leave() -> None:
-    from hands import tracking
+def _run() -> "mlflow.ActiveRun | None":
+    """The run that the entry point has begun; nothing is imported to find that it has begun none."""
+    tracking = sys.modules.get("hands.tracking")
+    return tracking.begun() if tracking else None
 
-    run = tracking.begun()
+
+def _leave() -> None:
+    run = _run()
     if run is not None:
         forget_pointer(run.info.run_id)
 
 
 def _say_where() -> None:
     """The address of the experiment in MLflow's UI, of an entry point that was called by itself."""
-    from hands import tracking
-    from hands.tracking.experiments import runs_page
-
-    run = tracking.begun()
+    run = _run()
     if run is not None and "mlflow.parentRunId" not in run.data.tags:
+        from hands.tracking.experiments import runs_page
+
         click.echo(f"== in MLflow: {ui()}/{runs_page(run.info.experiment_id)}")
 
 

@@ -94,7 +94,9 @@ class Progress:
         self._bar.set_postfix_str(self._state())
 
     def _headed(self) -> str:
-        return f"{self._step}, {self.title}" if self._step else self.title
+        if not self._step or self._step.endswith(f", {self.title}"):
+            return self._step or self.title
+        return f"{self._step}, {self.title}"
 
     def _state(self) -> str:
         words = [self.note or f"{self.done:,} of {self.total:,} {self.unit}"]

@@ -111,10 +111,14 @@ def test_duration(seconds: float, words: str):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_pipeline_s_step_says_which_one_it_is(clock, monkeypatch, capsys, terminal):
-    monkeypatch.setenv(STEP, "step 2 of 9, prepare")
+@pytest.mark.parametrize(("step", "heading"), [
+    ("step 2 of 9, prepare", "step 2 of 9, prepare"),
+    ("step 3 of 9, phase1", "step 3 of 9, phase1, prepare"),
+])  # fmt: skip
+def test_a_pipeline_s_step_says_which_one_it_is(clock, monkeypatch, capsys, terminal, step, heading):
+    monkeypatch.setenv(STEP, step)
     stream = at_terminal(monkeypatch) if terminal else None
     work(clock)
     said = stream.getvalue() if stream else capsys.readouterr().err
-    assert "step 2 of 9, prepare, prepare" in said
+    assert f"{heading}: 220 of" in said or f"{heading} |" in said
     assert said.endswith("\r") if terminal else said.count("\n") == 2  # of a bar nothing is left beside the step's own line
