@@ -132,7 +132,7 @@ def _logged_model(active: Run, kind: str, tags: dict[str, str], params: dict[str
         return mlflow.get_logged_model(known)
     model = mlflow.initialize_logged_model(
         name=model_name(kind, active.data.tags.get(STEP_TAG)), source_run_id=active.info.run_id, model_type="pyfunc",
-        tags=tags, params=params,
+        tags=tags, params=params | ({"network": kind} if kind == "discriminator" else {}),
     )  # fmt: skip
     mlflow.set_tag(LOGGED_MODEL_TAG + kind, model.model_id)
     return model

@@ -131,6 +131,7 @@ def noted(function, results: list):
     return note
 
 
+@pytest.mark.slow
 def test_published(setting: BenchSetting):
     with lines.tracked_to(Path(setting.folder) / "tracking"):
         steps = measured_steps.measured_steps(setting, "light", "unet:resnet18", parsed)

@@ -55,7 +55,10 @@ def kill_and_count(process: subprocess.Popen, seconds: float) -> None:
     [
         ([sys.executable, "-c", IN_ORDER], 4),  # with the tracker of multiprocessing's resources
         ([sys.executable, "-c", CALL], 4),  # with the fork server, and the tracker
-        (command("synthesize", *arguments("synthesize", n_paired=ENDLESS, workers=2, out_dir="OUT")), 4),
+        pytest.param(
+            command("synthesize", *arguments("synthesize", n_paired=ENDLESS, workers=2, out_dir="OUT")), 4,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["workers in order, of prepare and import_interhand", "a call", "workers of synthesize"],
 )
@@ -76,6 +79,7 @@ def has_trained(client: MlflowClient) -> bool:
     return any("train/loss_total" in run.data.metrics for run in client.search_runs([1]))
 
 
+@pytest.mark.slow
 def test_main_with_a_step_that_trains(uri: str, tmp_path: Path):
     """The step stops as on SIGTERM: it writes its checkpoint and ends its run."""
     client, log = MlflowClient(uri), tmp_path / "log"

@@ -138,7 +138,8 @@ def test_models_show_what_they_are_and_each_score_once(finished):
     for name, model in models.items():
         keys = [metric.key for metric in model.metrics]
         assert len(keys) == len(set(keys)) and not any("/iou/" in key for key in keys)
-        assert model.params["size"] == "64" and model.params["network"] == "light"
+        network = "discriminator" if name == "discriminator" else "light"
+        assert (model.params["size"], model.params["network"]) == ("64", network)
         if name.startswith("g2"):
             best = step(finished, name[3:].replace("round", "round ").replace("-", " ")).data.metrics["best/miou"]
             assert next(metric.value for metric in model.metrics if metric.key == "val/miou") == best

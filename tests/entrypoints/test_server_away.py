@@ -66,6 +66,7 @@ def assert_complete(client: MlflowClient, run_id: str) -> None:
     assert mlflow.get_logged_model(run.data.tags["hands.output.g1_model"].removeprefix("models:/")).status == "READY"
 
 
+@pytest.mark.slow
 def test_epochs_wait_for_the_server(server: Server, tiny_packed: PackedSet, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     client = MlflowClient(server.uri)

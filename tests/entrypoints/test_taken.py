@@ -42,13 +42,13 @@ def a_pipeline(packed: PackedSet, name: str = "main", models: str = "A", status:
     """The run of a pipeline of two steps, without any work; its id. Its G1 is called models:/g1-<models>, its D alike."""
     with mlflow.start_run(run_name=name, tags={ENTRY_POINT_TAG: name}) as run:
         with mlflow.start_run(run_name="prepare", nested=True):
-            tracking.log_dataset(packed, "prepared")
+            tracking.log_dataset(packed.folder, packed.manifest, "prepared")
         outputs = {"g1_model": f"models:/g1-{models}", "discriminator_model": f"models:/d-{models}"}
         tags = {OUTPUT_TAG + output: uri for output, uri in outputs.items()}
         with mlflow.start_run(run_name="phase1", nested=True, tags=tags | {ENTRY_POINT_TAG: "phase1"}):
-            tracking.log_dataset(packed, "training")
+            tracking.log_dataset(packed.folder, packed.manifest, "training")
         with mlflow.start_run(run_name="round 2 paired", nested=True, tags={OUTPUT_TAG + "discriminator_model": "later"}):
-            tracking.log_dataset(packed, "training")
+            tracking.log_dataset(packed.folder, packed.manifest, "training")
     MlflowClient().set_terminated(run.info.run_id, status)
     return run.info.run_id
 
@@ -153,7 +153,7 @@ def test_a_packed_set_that_a_later_step_read_elsewhere(own_store, packed, tmp_pa
     parent = a_pipeline(packed)
     copy = PackedSet.open(shutil.copytree(packed.folder, tmp_path / "copy"))
     with mlflow.start_run(tags={"mlflow.parentRunId": parent}):
-        tracking.log_dataset(copy, "evaluation")
+        tracking.log_dataset(copy.folder, copy.manifest, "evaluation")
     shutil.rmtree(packed.folder)
     assert with_taken("phase1", params("phase1")).packed_dir == str(copy.folder)
 
@@ -169,7 +169,7 @@ def of_two(own_store, packed, tmp_path) -> SimpleNamespace:
         toys = newest_run(client)
         client.set_tag(toys.info.run_id, "mlflow.parentRunId", run_id)
         with mlflow.start_run(run_id=toys.info.run_id):
-            tracking.log_dataset(packed, "training")
+            tracking.log_dataset(packed.folder, packed.manifest, "training")
         return uri
 
     second = another(tmp_path / "second")
@@ -203,7 +203,7 @@ def logged_folder(tmp_path) -> Path:
 def test_a_run_that_goes_on_keeps_what_it_began_with(own_store, packed, tmp_path, monkeypatch):
     with mlflow.start_run(tags={"hands.taken.g1_model": "models:/g1-A"}) as begun:
         mlflow.log_params({"g1_model": "''", "d_model": "'/a b/d'"})
-        tracking.log_dataset(packed, "training")
+        tracking.log_dataset(packed.folder, packed.manifest, "training")
     a_pipeline(another(tmp_path / "newer"), models="newer")
     monkeypatch.setattr("hands.tracking.steps.run_to_resume", lambda *arguments: begun.info.run_id)
     found = with_taken("phase2_init", params("phase2_init", resume="latest"))

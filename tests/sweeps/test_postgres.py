@@ -32,6 +32,7 @@ def postgres():
     shutil.rmtree(server.folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_killed_workers_trial_is_retried_once_by_another(postgres, tiny_packed, logged, store, session_store, tmp_path):
     words = command("sweep", *sweep_arguments(tiny_packed, logged, postgres.url, study_name="killed", **SHORT))
     log_file = tmp_path / "log"
@@ -51,7 +52,7 @@ def test_killed_workers_trial_is_retried_once_by_another(postgres, tiny_packed, 
     assert [trial.state for trial in trials].count(TrialState.COMPLETE) == 3
 
     experiment = store.get_experiment_by_name("tests").experiment_id
-    run = store.search_runs([experiment], "tags.`hands.study` = 'killed' and attributes.run_name = 'sweep'")[0]
+    run = store.search_runs([experiment], "tags.`hands.study` = 'killed' and attributes.run_name = 'sweep killed'")[0]
     assert run.info.status == "FINISHED"
     runs = children(store, run.info.run_id)
     assert sorted(child.info.status for child in runs.values()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]

@@ -15,7 +15,7 @@ from tests.sweeps.sweeping import begun_trial, children, sweep_arguments
 def sweeps(store, study: str) -> list:
     """Runs of the sweeps with this study, the oldest first."""
     experiment = store.get_experiment_by_name("tests").experiment_id
-    query = f"tags.`hands.study` = '{study}' and attributes.run_name = 'sweep'"
+    query = f"tags.`hands.study` = '{study}' and attributes.run_name = 'sweep {study}'"
     return store.search_runs([experiment], query, order_by=["attributes.start_time ASC"])
 
 

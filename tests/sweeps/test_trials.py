@@ -56,7 +56,7 @@ def test_pruned_trial_is_killed_with_a_tag_and_known_weights_never_are(params, s
     assert FAILURE_TAG not in pruned.data.tags
 
 
-@pytest.mark.parametrize("name", ["hyperband", "median"])
+@pytest.mark.parametrize("name", ["hyperband", pytest.param("median", marks=pytest.mark.slow)])
 def test_pruners_cut_trials_that_lag_behind(params, sweep_run, name, monkeypatch):
     """Trials whose scores fall behind those of their elders are cut before their last epoch."""
     made = []
