@@ -71,7 +71,8 @@ def main(params: SimpleNamespace) -> None:
                 if title == "frames":
                     mlflow.log_image(picture, key=f"{name}_frames", step=0)  # the image grid compares runs by it
         log_step_key("evaluate", vars(params), known(params, packed, devices, fabric))
-        print(f"{name}/miou {scores.values['miou']:.4f}")
+        if alone:
+            print(f"== {name}/miou {scores.values['miou']:.4f} of {short_name(params.model)}")
 
 
 if __name__ == "__main__":

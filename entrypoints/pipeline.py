@@ -38,7 +38,7 @@ def main(params: SimpleNamespace) -> None:
     start_server()
     for name in STEPS:
         code_digest(name)  # as it is now, when the steps' process imports it
-    with tracking.run(params.recipe, vars(params)):
+    with tracking.run(params.recipe, vars(params), system_metrics=False):
         if winner is not None:
             log_winner(params, winner)
         check_name(params.registered_model)

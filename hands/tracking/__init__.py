@@ -52,7 +52,9 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar 
 
 
 @contextmanager
-def run(entry_point: str, params: dict[str, object], resumed: str | None = None) -> Iterator[mlflow.ActiveRun]:
+def run(
+    entry_point: str, params: dict[str, object], resumed: str | None = None, system_metrics: bool = True
+) -> Iterator[mlflow.ActiveRun]:
     """The MLflow run of an entry point: parameters, environment, system metrics.
 
     It ends FAILED with the reason on an error, and KILLED when it was interrupted (Ctrl-C, SIGTERM). Where the tracking
@@ -60,6 +62,7 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
 
     Args:
         resumed: the run that goes on; the one that `mlflow run` has made for this call then only points to it.
+        system_metrics: whether the machine's load is logged; MLflow shows it before all else.
     """
     global _begun
     end_dead_runs()
@@ -71,7 +74,7 @@ def run(entry_point: str, params: dict[str, object], resumed: str | None = None)
     else:
         experiment = own_place(entry_point)
     run_id = resumed if experiment is None else moved(experiment)
-    active = mlflow.start_run(run_id=run_id, experiment_id=experiment, tags=tags, log_system_metrics=True)
+    active = mlflow.start_run(run_id=run_id, experiment_id=experiment, tags=tags, log_system_metrics=system_metrics)
     _begun = active
     try:
         offer_scores(active.info.experiment_id)

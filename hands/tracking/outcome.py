@@ -141,7 +141,7 @@ def description(result: Outcome, packed_dir: str, manifest: Manifest, picture: s
         f"`{manifest.digest}`, {manifest.size} pixels a side).",
     ]
     if picture is not None:
-        lines += ["", f"![Frames of {result.split}, spread evenly](get-artifact?run_uuid={run.run_id}&path={picture})"]
+        lines += ["", f"[Frames of {result.split}, spread evenly](get-artifact?run_uuid={run.run_id}&path={picture})"]
     return "\n".join(lines)
 
 

@@ -20,7 +20,6 @@ from hands.tracking.outbox import Outbox, Undelivered
 
 LOGGED_MODEL_TAG = "hands.logged_model."
 VAL_FRAMES = "val_frames"
-METRICS_OF_D = ("train/loss_d", "train/d_real_acc", "train/d_fake_acc")
 
 
 class StepRecorder:
@@ -82,7 +81,8 @@ class StepRecorder:
             uris = {}
             for kind, network in networks.items():
                 model = self.models[kind]
-                self._score(model, METRICS_OF_D if kind == "discriminator" else scores_of_models(best), int(best["best_epoch"]))
+                if kind != "discriminator":  # its numbers are the run's: MLflow's table would show them before the headline
+                    self._score(model, scores_of_models(best), int(best["best_epoch"]))
                 uris[kind] = log_network(network, kind, size, model.model_id)
                 log_output(f"{kind}_model", uris[kind])
             log_output("val_miou", str(best["val/miou"]))
