@@ -31,13 +31,14 @@ def main(params: SimpleNamespace) -> None:
         candidates = find_candidates(params.models)
         tracking.name_run(f"compare {len(candidates)} models on {params.split}")
 
-        from hands.steps.comparison import compare
+        from hands.steps.comparison import PAGE, compare
         from hands.training.devices import create_fabric
 
         fabric = create_fabric(devices)
         tracking.log_dataset(packed.folder, packed.manifest, "comparison")
         compare(candidates, packed, params, fabric, folder)
         tracking.log_output_folder("comparison", params.out_dir, None)
+    print(f"== page: {params.out_dir}/{PAGE}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from hands.steps.start import fetched_network
 from hands.tracking.candidates import Candidate
 from hands.training.devices import prepared_network
 
+PAGE = "comparison.html"
 N_FRAMES = 8
 SHARES = ("miou", "miou_single", "miou_interacting", "miou_dataset", "miou_overlap", "absent_hand")
 LOWER_IS_BETTER = ("absent_hand", "calibration error", "parameters, millions", "seconds of training")
@@ -61,8 +62,8 @@ def compare(candidates: list[Candidate], packed: PackedSet, params: SimpleNamesp
         print(in_words(first.name, second.name, difference), flush=True)
     frames = differing_frames(groups, packed, params, fabric, reader)
     page = drawn.comparison_page(**content(groups, verdicts, frames, packed, params))
-    (folder / "comparison.html").write_text(page)
-    mlflow.log_text(page, "comparison.html")
+    (folder / PAGE).write_text(page)
+    mlflow.log_text(page, PAGE)
     log(groups, verdicts, params.split)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.packed.blobs import SIZE
 from tests.project import EXPERIMENT, ROOT, environment, new_store, wait_until
 
 SCRIPTS = {"slurm": ("SLURM_JOB_ID", 0), "lsf": ("LSB_JOBID", 99)}  # where the job's id is; exit code of a job queued again
@@ -146,6 +147,6 @@ def test_a_real_run_goes_on_in_the_next_job(scheduler, tmp_path, tiny_packed, st
     assert submit(scheduler, words, tmp_path, variables).wait(300) == 0
     ended = runs()
     assert {run.info.status for run in ended.values()} == {"FINISHED"}
-    assert len(ended) == 2 and ended["phase1"].info.run_id == killed.info.run_id  # the other one points to it
+    assert len(ended) == 2 and ended[f"phase1 light {SIZE} px"].info.run_id == killed.info.run_id  # the other one points to it
     epochs = client.get_metric_history(killed.info.run_id, "train/loss_ce")
     assert [point.step for point in epochs] == list(range(1, 13))

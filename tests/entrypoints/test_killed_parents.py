@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -123,7 +123,14 @@ def test_processes_that_train_together(tiny_packed, uri: str, tmp_path: Path):
 
 def launched(process: subprocess.Popen) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if {"run", "phase1"} <= set(child.cmdline())]
+    return [child for child in children if {"run", "phase1"} <= set(words_of(child))]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; none where it has ended meanwhile."""
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 @pytest.mark.slow
