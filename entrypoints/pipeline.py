@@ -17,7 +17,9 @@ from entrypoints.launch.processes import call, start_server
 from entrypoints.launch.steps import Steps
 from entrypoints.launch.winner import log_winner, with_winner
 from hands import tracking
+from hands.evaluation.coverage import coverage
 from hands.packed.manifest import read_manifest
+from hands.packed.packed_set import PackedSet
 from hands.processes.progress import duration
 from hands.steps.seeds import derived_seed
 from hands.tracking.code import code_digest
@@ -63,6 +65,8 @@ def run_recipe(params: SimpleNamespace, steps: Steps) -> Outcome:
     manifest = read_manifest(Path(packed_dir))
     log_sources(manifest.sources)
     check_subsets(params, manifest)
+    told = steps.done and not steps.done[-1].reused  # by prepare
+    tracking.log_coverage(params.val_split, coverage(PackedSet.open(packed_dir).subset(params.val_split)), printed=not told)
 
     phase1 = steps.run("phase1", "phase1", packed_dir=packed_dir, epochs=params.phase1_epochs)
     g1_model, d_model, g2_model = phase1["g1_model"], phase1["discriminator_model"], ""

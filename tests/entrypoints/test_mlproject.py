@@ -130,6 +130,8 @@ def recorded_steps(monkeypatch, **overrides) -> list[tuple[str, str, dict[str, s
     monkeypatch.setattr(pipeline, "outcome", lambda *arguments: None)
     monkeypatch.setattr(pipeline, "log_outcome", lambda *arguments: None)
     monkeypatch.setattr(pipeline, "read_manifest", lambda folder: subset)
+    monkeypatch.setattr(pipeline, "PackedSet", SimpleNamespace(open=lambda folder: SimpleNamespace(subset=lambda name: name)))
+    monkeypatch.setattr(pipeline, "coverage", lambda subset: [])
     monkeypatch.setattr(pipeline, "check_subsets", lambda params, manifest: None)
     monkeypatch.setattr(pipeline, "log_sources", lambda sources: None)
     monkeypatch.setattr(pipeline, "register", lambda *arguments: Standing(1, "champion", 1, 0.5, None, math.nan))

@@ -289,6 +289,8 @@ def test_other_resources_and_the_same_data_with_new_times_reuse_every_step_too(f
 
 def test_a_packed_set_that_is_given_is_not_made(finished, again):
     output = again(packed_dir=step(finished, "prepare").data.tags["hands.output.packed_dir"])
+    said = "== val: 6 of 6 pictures can be judged"
+    assert output.count(said) == finished.said.stdout.count(said) == 1
     assert reused_steps(output) == PIPELINE_STEPS[2:]
     assert children(finished.client, parents(finished.client)[-1]) == []
 
