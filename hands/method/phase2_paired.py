@@ -88,7 +88,7 @@ class Phase2PairedStep:
                 return losses | discriminator_accuracy(self.d(real), fake_logits)
         self.d.train().requires_grad_(True)
         if len(batches) > 1:
-            labels = with_unpaired(labels, augment(batches[1], self.size, generator, self.shard)[1])
+            labels = with_unpaired(labels, batches, self.size, generator, self.shard)
         return losses | update_discriminator(self.d_learner, one_hot_labels(labels), fake)
 
 
