@@ -24,8 +24,8 @@ REAL_SHARE = 0.125  # of a batch's labels that a resting D is shown: nothing is 
 
 @dataclass(frozen=True)
 class Phase2PairedConfig:
-    """adv_weight in [0, 1]: the adversarial term's share of the loss; adv_input: what D sees of G2, a name of
-    losses.ADV_INPUTS; update_discriminator: whether D goes on learning, with d_lr."""
+    """adv_weight in [0, 1]: the adversarial term's share of the loss; at 0 there is no D. adv_input: what D sees of G2, a name
+    of losses.ADV_INPUTS; update_discriminator: whether D goes on learning, with d_lr."""
 
     schedule: ScheduleConfig
     adv_weight: float
@@ -38,6 +38,10 @@ class Phase2PairedConfig:
         if not 0 <= self.adv_weight <= 1:
             raise InvalidInput(f"adv_weight is {self.adv_weight}; expected a number in [0, 1].")
         check_lr("d_lr", self.d_lr)
+
+    @property
+    def trains_discriminator(self) -> bool:
+        return self.update_discriminator and self.adv_weight > 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Phase2PairedData:
 class Phase2PairedStep:
     """One step: G2 down (1 - adv_weight) x segmentation + adv_weight x adversarial loss; D follows where it may."""
 
-    def __init__(self, g2: Learner, d: Discriminator, d_learner: Learner | None, loss: SegmentationLoss,
+    def __init__(self, g2: Learner, d: Discriminator | None, d_learner: Learner | None, loss: SegmentationLoss,
                  config: Phase2PairedConfig, size: int):  # fmt: skip
         self.g2 = g2
         self.d = d
@@ -71,6 +75,10 @@ class Phase2PairedStep:
 
         # 1. G2 learns on pairs and from D
         logits = self.g2.forward(images)
+        if self.d is None:
+            losses = self.loss(logits, labels)
+            self.g2.update(losses["loss_total"])
+            return losses
         fake = without_ignored(self.d_input(logits), labels)
         losses = self.loss(logits, labels)
         self.d.eval().requires_grad_(False)
@@ -97,12 +105,12 @@ def fit_phase2_paired(
     config: Phase2PairedConfig,
     data: Phase2PairedData,
     g2: HandsNetwork,
-    d: Discriminator,
+    d: Discriminator | None,
     loss: SegmentationLoss,
     recorder: Recorder,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> dict[str, float]:
-    """Trains G2 in place, and D with it where config.update_discriminator.
+    """Trains G2 in place, and D with it where config.trains_discriminator. At adv_weight 0, D is left alone and may be None.
 
     Returns the metrics of G2's best epoch, whose weights both then hold.
     """
@@ -110,12 +118,12 @@ def fit_phase2_paired(
     shard = Shard(fabric.global_rank, fabric.world_size)
     streams = [BatchStream(data.paired, schedule.batch_size, schedule.seed, PAIRED_STREAM, shard)]
     learners = {"g2": Learner(fabric, g2, schedule.lr, schedule.ema_decay, config.memory_format)}
-    if config.update_discriminator:
+    if config.trains_discriminator:
         learners["discriminator"] = Learner(fabric, d, config.d_lr, 0.0, config.memory_format)
         if data.unpaired_masks is not None:
             streams.append(masks_stream(data.unpaired_masks, streams[0].batch_size, schedule.seed, MASKS_STREAM, shard))
     else:
-        d = prepared_network(fabric, d, config.memory_format)
+        d = prepared_network(fabric, d, config.memory_format) if config.adv_weight else None
     train_step = Phase2PairedStep(
         learners["g2"], d, learners.get("discriminator"), loss.to(fabric.device), config, data.paired.subset.size
     )
