@@ -7,6 +7,7 @@ import torch
 from lightning.fabric import Fabric
 
 from hands.errors import InvalidInput
+from hands.method.gradients import ratio, watched
 from hands.method.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, one_hot_labels, without_ignored
 from hands.method.phase1 import discriminator_accuracy, masks_stream, update_discriminator, with_unpaired
 from hands.networks.discriminator import Discriminator
@@ -54,7 +55,11 @@ class Phase2PairedData:
 
 
 class Phase2PairedStep:
-    """One step: G2 down (1 - adv_weight) x segmentation + adv_weight x adversarial loss; D follows where it may."""
+    """One step: G2 down (1 - adv_weight) x segmentation + adv_weight x adversarial loss; D follows where it may.
+
+    adv_grad_ratio is the norm of the adversarial term's gradient at the logits over that of the segmentation term's, both with
+    their weights: below 1, labels lead. There is none where adv_weight is 1.
+    """
 
     def __init__(self, g2: Learner, d: Discriminator | None, d_learner: Learner | None, loss: SegmentationLoss,
                  config: Phase2PairedConfig, size: int):  # fmt: skip
@@ -79,8 +84,9 @@ class Phase2PairedStep:
             losses = self.loss(logits, labels)
             self.g2.update(losses["loss_total"])
             return losses
-        fake = without_ignored(self.d_input(logits), labels)
-        losses = self.loss(logits, labels)
+        adv_norms, segmentation_norms = [], []
+        fake = without_ignored(self.d_input(watched(logits, adv_norms)), labels)
+        losses = self.loss(watched(logits, segmentation_norms), labels)
         self.d.eval().requires_grad_(False)
         with fabric.autocast():
             fake_logits = self.d(fake)
@@ -88,6 +94,8 @@ class Phase2PairedStep:
         loss_total = (1 - self.adv_weight) * losses["loss_total"] + self.adv_weight * loss_adv
         self.g2.update(loss_total)
         losses |= {"loss_adv": loss_adv, "loss_total": loss_total}
+        if self.adv_weight < 1:
+            losses["adv_grad_ratio"] = ratio(adv_norms, segmentation_norms)
 
         # 2. D goes on learning, where it may
         if self.d_learner is None:
