@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.method.what_d_sees import as_packed_and_as_seen, told_apart
+from hands.method.phase1 import with_unpaired
+from hands.packed.augment import augment
+from hands.packed.batches import Shard, seeded_generator
+from tests.method.what_d_sees import ALONE, as_packed_and_as_seen, told_apart
 
 SIZE, SIDE = 64, 80
 
@@ -42,3 +45,20 @@ def test_frames_do_not_tell_masks_from_pairs(views: tuple[np.ndarray, ...]):
 def test_frames_as_packed_do(views: tuple[np.ndarray, ...]):
     pairs, as_packed, _ = views
     assert told_apart(pairs, as_packed) > 0.8
+
+
+def test_processes_together_see_what_one_sees():
+    generator = np.random.default_rng(0)
+    pairs = ellipses(generator.uniform(0.7, 0.83, 8), generator.normal(0, 0.034, (8, 2)), generator)
+    masks = ellipses(np.full(4, 0.8), np.zeros((4, 2)), generator)
+
+    def seen(share: slice, shard: Shard) -> torch.Tensor:
+        drawn, batches = seeded_generator(0), (pairs[share], masks[share])
+        labels = augment(batches[0], SIZE, drawn, shard)[1]
+        return with_unpaired(labels, batches, SIZE, drawn, shard)[-len(batches[1]) :]
+
+    whole = seen(slice(None), ALONE)
+    assert len(whole) == 4
+    for rank in range(2):
+        share = slice(rank, None, 2)
+        assert torch.equal(seen(share, Shard(rank, 2)), whole[share])

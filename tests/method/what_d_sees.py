@@ -21,8 +21,8 @@ BOX = 4  # the first columns of frames_of
 
 
 def frames_of(labels: torch.Tensor) -> np.ndarray:
-    """(N, 6) of labels (N, 2, S, S) that show a part each: width, height and twice the middle x, y of the parts' box, their area
-    in pixels, and how many hands there are."""
+    """(N, 6) of labels (N, 2, S, S) that show a part each: width, height and twice the middle x, y of the parts' box, their
+    area in pixels, and how many hands there are."""
     shown = shows_part(labels).numpy()
     found = []
     for hands in shown:
