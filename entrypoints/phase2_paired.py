@@ -1,7 +1,8 @@
 """Phase 2, paired training.
 
-Consumes: a packed set (`packed_dir`); a G2 to go on with (`g2_model`), or none; `d_model`.
-Produces: the model `g2` (and `discriminator` with update_discriminator), per-epoch metrics, learning curves, pictures.
+Consumes: a packed set (`packed_dir`); a G2 to go on with (`g2_model`), or none; `d_model`, but for adv_weight=0.
+Produces: the model `g2` (and `discriminator` with update_discriminator, but for adv_weight=0), per-epoch metrics, learning
+curves, pictures.
 """
 
 from types import SimpleNamespace
@@ -28,13 +29,13 @@ def main(params: SimpleNamespace) -> None:
     from hands.training.rehearsal import check_trains
 
     config = phase2_paired_config(params)
-    names = ("g2", "discriminator") if params.update_discriminator else ("g2",)
+    names = ("g2", "discriminator") if config.trains_discriminator else ("g2",)
     with session("phase2_paired", params, given, names) as step:
         size = step.packed.manifest.size
-        d = load_discriminator(fetch_network(params.d_model))
+        d = load_discriminator(fetch_network(params.d_model)) if params.adv_weight else None
         g2 = start_network(params.g2, params.g2_model, params.encoder_weights, size, params.seed)
         check_trains(g2, size, step.share(params.train_split, params.batch_size))
-        masks = step.mask_reader(params.unpaired) if params.update_discriminator else None
+        masks = step.mask_reader(params.unpaired) if config.trains_discriminator else None
         data = Phase2PairedData(step.reader(params.train_split), masks, step.val)
         loss = segmentation_loss(params, step.packed)
         best = fit_phase2_paired(step.fabric, config, data, g2, d, loss, step.recorder, step.checkpoint)

@@ -122,6 +122,7 @@ def phase2_paired(params: SimpleNamespace, step: Session, start: Start) -> dict[
 
 D_ACCURACY = ("d_real_acc", "d_fake_acc")
 SEGMENTATION = ("loss_ce", "loss_dice", "loss_total")
+ADVERSARIAL = ("loss_adv", "adv_grad_ratio", *D_ACCURACY)
 
 PHASE1 = TrainingStep(
     name="phase1",
@@ -149,7 +150,7 @@ PHASE2_PAIRED = TrainingStep(
     own={"g2": "light", "update_discriminator": "false"},
     logged={"d_model": "d_uri"},
     trains=("g2",),
-    losses=frozenset((*SEGMENTATION, "loss_adv", *D_ACCURACY)),
+    losses=frozenset((*SEGMENTATION, *ADVERSARIAL)),
     exact_in_two=True,
     fit=phase2_paired,
 )
@@ -159,7 +160,7 @@ PHASE2_PAIRED_WITH_D = TrainingStep(
     own={"g2": "light", "update_discriminator": "true"},
     logged={"d_model": "d_uri"},
     trains=("g2", "discriminator"),
-    losses=frozenset((*SEGMENTATION, "loss_adv", "loss_d", *D_ACCURACY)),
+    losses=frozenset((*SEGMENTATION, *ADVERSARIAL, "loss_d")),
     exact_in_two=False,  # G2 learns from what D has learned
     fit=phase2_paired,
 )

@@ -89,7 +89,7 @@ GROUPS = {
         "encoder_weights": (click.Choice(["auto", "imagenet", "none"]), "what the encoder starts from"),
         "g1_model": (MODEL, "MLflow URI of a G1; empty for the last finished main's, in phase1 for a new one"),
         "g2_model": (MODEL, "MLflow URI of a G2 to go on with; empty to start anew"),
-        "d_model": (MODEL, "MLflow URI of a discriminator; empty for that of the last finished main's phase 1"),
+        "d_model": (MODEL, "MLflow URI of a discriminator, if adv_weight is not 0; empty for that of the last finished main"),
         "model": (MODEL, "MLflow URI of the model to use"),
     },
     "Schedule": {
@@ -110,7 +110,7 @@ GROUPS = {
     "Losses": {
         "ce_weight": (NUMBER, "weight of cross-entropy"),
         "dice_weight": (NUMBER, "weight of the second term, Dice by default"),
-        "adv_weight": (NUMBER, "share of the adversarial term, 0 to 1"),
+        "adv_weight": (NUMBER, "share of the adversarial term, 0 to 1; at 0 there is no discriminator"),
         "loss": (click.Choice(["dice", "jaccard", "ce"]), "the second term"),
         "dice_alpha": (NUMBER, "0 for Dice; above 0 the self-adjusting variant's exponent"),
         "adv_input": (click.Choice(["one_hot", "softmax"]), "what D sees of a network: straight-through one-hot or softmax"),

@@ -33,13 +33,20 @@ class Source(Protocol):
     def find(self, name: str) -> str | None: ...
 
 
+def takes(entry_point: str, params: SimpleNamespace) -> tuple[str, ...]:
+    """What an entry point needs of TAKES: no D where nothing is learned from it."""
+    if entry_point == "phase2_paired" and params.adv_weight == 0:
+        return ("packed_dir",)
+    return TAKES.get(entry_point, ())
+
+
 def with_taken(entry_point: str, params: SimpleNamespace) -> SimpleNamespace:
     """The parameters with what they lack, which is printed. Imports nothing slow where nothing is lacking.
 
     Raises:
         InvalidInput: it cannot be found, or the packed set is no longer what it was.
     """
-    missing = [name for name in TAKES.get(entry_point, ()) if not getattr(params, name)]
+    missing = [name for name in takes(entry_point, params) if not getattr(params, name)]
     if not missing or getattr(params, "images", ""):
         return params
     if getattr(params, "num_nodes", 1) > 1:

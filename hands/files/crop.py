@@ -93,8 +93,8 @@ def uncrop_probabilities(probabilities: np.ndarray, box: Box, height: int, width
 def box_around(labels: np.ndarray) -> Box | None:
     """The square box around the parts of (2, H, W) labels, over both hands, enlarged by 1.25 like the lists' boxes.
 
-    Enlarged, because the discriminator compares these labels with those of listed boxes and must not tell
-    them apart by their scale. None where no pixel is a part: background and ignored ones are none.
+    Enlarged, because the discriminator compares these labels with those of listed boxes and must not tell them apart by their
+    scale; hands/packed/framing.py does the rest. None where no pixel is a part: background and ignored ones are none.
     """
     present = shows_part(labels).any(axis=0)
     rows, columns = np.flatnonzero(present.any(axis=1)), np.flatnonzero(present.any(axis=0))

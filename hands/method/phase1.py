@@ -10,6 +10,7 @@ from hands.networks.discriminator import Discriminator
 from hands.networks.hands_network import HandsNetwork
 from hands.packed.augment import augment
 from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
+from hands.packed.framing import framed_like
 from hands.training.learner import Learner
 from hands.training.loop import Recorder, ScheduleConfig, check_lr, fit
 from hands.training.resume import TrainingCheckpoint
@@ -63,7 +64,7 @@ class Phase1Step:
         # 2. D learns on real and fake labels
         fake = without_ignored(self.d_input(logits.detach()), labels)
         if len(batches) > 1:
-            labels = with_unpaired(labels, augment(batches[1], self.size, generator, self.shard)[1])
+            labels = with_unpaired(labels, batches, self.size, generator, self.shard)
         losses_d = update_discriminator(self.d, one_hot_labels(labels), fake)
         return {"loss_ce": loss_ce, "loss_total": loss_ce, **losses_d}
 
@@ -74,10 +75,22 @@ def masks_stream(reader: RecordReader, batch_size: int, seed: int, stream: int, 
     return BatchStream(reader, max(shard.world_size, half), seed, stream, shard)
 
 
-def with_unpaired(labels: torch.Tensor, unpaired_labels: torch.Tensor) -> torch.Tensor:
-    """The labels that D is shown as real, (N, 2, S, S): unpaired ones in place of as many paired ones. So many as there are
-    fake ones, which is all that D costs and what batch norm and both halves of its loss are weighted by."""
-    return torch.cat([labels[len(unpaired_labels) :], unpaired_labels])
+def with_unpaired(
+    labels: torch.Tensor, batches: tuple[torch.Tensor, ...], size: int, generator: torch.Generator, shard: Shard
+) -> torch.Tensor:
+    """The labels that D is shown as real, (N, 2, S, S): unpaired ones in place of as many paired ones, each framed as the one
+    whose place it takes. So many as there are fake ones, which is all that D costs and what batch norm and both halves of its
+    loss are weighted by.
+
+    Args:
+        labels: (N, 2, S, S), paired.
+        batches: records of pairs, N, and of unpaired masks, at most as many.
+        generator: as it has augmented the pairs.
+    """
+    paired, unpaired = batches
+    framing = framed_like(unpaired[:, -2:], paired[: len(unpaired), -2:])
+    unpaired_labels = augment(unpaired, size, generator, shard, framing)[1]
+    return torch.cat([labels[len(unpaired) :], unpaired_labels])
 
 
 def update_discriminator(d: Learner, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -34,7 +34,7 @@ def centre(records: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def augment(
-    records: torch.Tensor, size: int, generator: torch.Generator, shard: Shard
+    records: torch.Tensor, size: int, generator: torch.Generator, shard: Shard, framing: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A random crop of each record: image and both hands' labels move together.
 
@@ -48,6 +48,8 @@ def augment(
         size: side S of the crops; the box that a record was packed around has this side in its pixels.
         generator: on the CPU, whatever the records' device: the same seed gives the same crops everywhere.
         shard: which part of the whole batch the records are.
+        framing: (N, 2, 3) of framing.framed_like, where the records are to lie in their frames as others do; sampled in one
+            with the crop, so that labels are resampled as often as those of others.
 
     Returns:
         images (N, 3, S, S) float32 in [0, 1] and labels (N, 2, S, S) int64; an absent one has 0 channels.
@@ -58,6 +60,8 @@ def augment(
     theta = _crop_transforms(whole, side, size, flips, generator)[share].to(records.device)
     gains = (1 + COLOUR * (2 * torch.rand(whole, 3, 1, 1, generator=generator) - 1))[share]
     flips = flips[share]
+    if framing is not None:
+        theta = framing[:, :, :2] @ theta + F.pad(framing[:, :, 2:], (2, 0))
 
     grid = F.affine_grid(theta, [n, channels, size, size], align_corners=False)
     n_image = 0 if channels == 2 else 3

@@ -61,7 +61,8 @@ def unpaired_subsets(params: SimpleNamespace) -> list[str]:
     """Subsets without pairs that the step learns from: pictures in weights initialization, masks where D learns."""
     if "unpaired_split" in vars(params):
         return [params.unpaired_split]
-    masks = params.unpaired in ("masks", "both") and getattr(params, "update_discriminator", True)
+    d_learns = getattr(params, "update_discriminator", True) and getattr(params, "adv_weight", 1) > 0
+    masks = params.unpaired in ("masks", "both") and d_learns
     return ["unpaired_masks"] if masks else []
 
 

@@ -109,6 +109,8 @@ def test_nothing_is_looked_for_where_all_is_passed(monkeypatch):
     monkeypatch.setattr(taken, "_sources", None)
     given = params("phase2_paired", packed_dir="/mine", d_model="models:/d")
     assert with_taken("phase2_paired", given) is given
+    without_d = params("phase2_paired", packed_dir="/mine", adv_weight=0.0)
+    assert with_taken("phase2_paired", without_d) is without_d
     pictures = params("predict", images="/photos")
     assert with_taken("predict", pictures) is pictures
 

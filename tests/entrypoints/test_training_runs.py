@@ -104,3 +104,12 @@ def test_there_is_a_row_for_every_entry_point_that_trains():
     assert {step.entry_point for step in STEPS} == {
         name for name, entry_point in ENTRY_POINTS.items() if "resume" in entry_point["parameters"]
     }
+
+
+def test_without_the_adversarial_term_no_d_is_asked_for(store, logged, tiny_packed, tmp_path):
+    given = {"packed_dir": tiny_packed.folder, "g2_model": logged.g2_uri, "checkpoint_dir": tmp_path}
+    result = invoke("phase2_paired", adv_weight=0, update_discriminator=True, epochs=1, batch_size=4, **given)
+    assert result.exit_code == 0, result.output
+    run = newest_run(store)
+    assert "train/loss_ce" in run.data.metrics and "train/loss_adv" not in run.data.metrics
+    assert [store.get_logged_model(output.model_id).name for output in run.outputs.model_outputs] == ["g2"]

@@ -7,17 +7,35 @@ import torch
 from torch import nn
 
 from hands.errors import InvalidInput
-from hands.method.phase2_paired import Phase2PairedConfig, Phase2PairedStep
-from hands.networks.discriminator import Discriminator
+from hands.method import phase2_paired
+from hands.method.losses import adversarial_loss, straight_through_one_hot
+from hands.method.phase2_paired import (
+    AUGMENT_STREAM,
+    Phase2PairedConfig,
+    Phase2PairedData,
+    Phase2PairedStep,
+    fit_phase2_paired,
+)
+from hands.packed.augment import augment
+from hands.packed.batches import Shard, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.training.learner import Learner
 from tests.method.single_steps import SCHEDULE, dice_and_ce
-from tests.small_training import a_learner, frozen_copy, is_unchanged, new_discriminator, small_network
+from tests.small_training import (
+    Notebook,
+    a_learner,
+    frozen_copy,
+    is_unchanged,
+    new_discriminator,
+    one_process,
+    reader,
+    small_network,
+)
 
 PAIRED = Phase2PairedConfig(SCHEDULE, 0.1, "one_hot", update_discriminator=True, d_lr=1e-3, memory_format="contiguous")
 
 
-def paired_step(g2: nn.Module, d: nn.Module, d_learner: Learner | None, **changes) -> Phase2PairedStep:
+def paired_step(g2: nn.Module, d: nn.Module | None, d_learner: Learner | None, **changes) -> Phase2PairedStep:
     return Phase2PairedStep(a_learner(g2), d, d_learner, dice_and_ce(), replace(PAIRED, **changes), 32)
 
 
@@ -52,7 +70,7 @@ def test_d_rests_where_it_may_not_learn(paired_batch: torch.Tensor):
     assert is_unchanged(d, before)  # running statistics as well
     assert all(parameter.grad is None for parameter in d.parameters())
     assert not is_unchanged(g2, started)
-    assert set(values) == {"loss_ce", "loss_dice", "loss_adv", "loss_total", "d_real_acc", "d_fake_acc"}
+    assert set(values) == {"loss_ce", "loss_dice", "loss_adv", "loss_total", "adv_grad_ratio", "d_real_acc", "d_fake_acc"}
 
 
 @pytest.mark.parametrize(("n", "shown"), [(4, 1), (2, 1), (1, 1)])
@@ -94,15 +112,56 @@ def test_d_that_learns_does_not_change_g2s_step(paired_batch: torch.Tensor):
     assert is_unchanged(alone, beside.state_dict())
 
 
-def test_without_the_adversarial_term_d_does_not_matter(paired_batch: torch.Tensor):
-    results = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        g2 = small_network(0)
-        torch.manual_seed(seed)
-        paired_step(g2, Discriminator(), None, adv_weight=0.0)(0, (paired_batch,))
-        results.append(frozen_copy(g2))
-    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+def test_the_terms_gradients_are_compared(paired_batch: torch.Tensor):
+    g2, d, config = small_network(0), new_discriminator(), replace(PAIRED, adv_weight=0.25)
+    images, labels = augment(paired_batch, 32, seeded_generator(SCHEDULE.seed, AUGMENT_STREAM, 0), Shard(0, 1))
+    logits = g2(images)
+    segmentation = dice_and_ce()(logits, labels)["loss_total"]
+    adversarial = adversarial_loss(d.eval()(straight_through_one_hot(logits)))
+    norms = [torch.autograd.grad(loss, logits, retain_graph=True)[0].norm() for loss in (adversarial, segmentation)]
+    values = Phase2PairedStep(a_learner(small_network(0)), d, None, dice_and_ce(), config, 32)(0, (paired_batch,))
+    torch.testing.assert_close(values["adv_grad_ratio"], 0.25 * norms[0] / (0.75 * norms[1]))
+    assert values["adv_grad_ratio"] > 0
+
+
+@pytest.mark.parametrize("adv_input", ["one_hot", "softmax"])
+def test_comparing_gradients_changes_no_weight(paired_batch: torch.Tensor, monkeypatch: pytest.MonkeyPatch, adv_input: str):
+    networks = [small_network(0), small_network(0)]
+    steps = [paired_step(g2, new_discriminator(), None, adv_input=adv_input) for g2 in networks]
+    for number in range(2):
+        steps[0](number, (paired_batch,))
+    monkeypatch.setattr(phase2_paired, "watched", lambda values, norms: norms.append(torch.ones(())) or values)
+    for number in range(2):
+        steps[1](number, (paired_batch,))
+    assert is_unchanged(networks[0], networks[1].state_dict())
+
+
+def test_without_labels_nothing_is_compared(paired_batch: torch.Tensor):
+    """adv_weight=1: a ratio to nothing would end the training as diverged."""
+    values = paired_step(small_network(0), new_discriminator(), None, adv_weight=1.0)(0, (paired_batch,))
+    assert "adv_grad_ratio" not in values
+
+
+def test_without_the_adversarial_term_there_is_no_d(paired_batch: torch.Tensor):
+    """The weights are those that a D of no weight leaves."""
+    alone, beside = small_network(0), small_network(0)
+    for number in range(2):
+        values = paired_step(alone, None, None, adv_weight=0.0)(number, (paired_batch,))
+        paired_step(beside, new_discriminator(), None, adv_weight=0.0)(number, (paired_batch,))
+    assert is_unchanged(alone, beside.state_dict())
+    assert set(values) == {"loss_ce", "loss_dice", "loss_total"}
+
+
+def test_without_the_adversarial_term_d_is_not_run(tiny_packed: PackedSet):
+    """Not even where it is there and may learn."""
+    d = new_discriminator()
+    d.register_forward_pre_hook(lambda module, inputs: pytest.fail("D is run"))
+    before = frozen_copy(d)
+    data = Phase2PairedData(reader(tiny_packed, "train"), reader(tiny_packed, "unpaired_masks"), reader(tiny_packed, "val"))
+    config = replace(PAIRED, adv_weight=0.0)
+    assert not config.trains_discriminator
+    fit_phase2_paired(one_process(), config, data, small_network(0), d, dice_and_ce(), Notebook())
+    assert is_unchanged(d, before)
 
 
 @pytest.mark.parametrize("change", [{"adv_weight": -0.1}, {"adv_weight": 1.1}, {"d_lr": 0.0}, {"d_lr": -1.0}])
