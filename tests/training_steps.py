@@ -140,7 +140,7 @@ PHASE2_INIT = TrainingStep(
     own={"g2": "light"},
     logged={"g1_model": "g2_uri"},
     trains=("g2",),
-    losses=frozenset((*SEGMENTATION, "kept_confidence")),
+    losses=frozenset((*SEGMENTATION, "kept_confidence", "kept_left", "kept_right", "kept_interacting")),
     exact_in_two=True,
     fit=phase2_init,
 )

@@ -7,9 +7,9 @@ from lightning.fabric import Fabric
 
 from hands.errors import InvalidInput
 from hands.method.losses import SegmentationLoss
-from hands.method.pseudo_labels import most_confident, pseudo_labels
+from hands.method.pseudo_labels import hands_present, kept_shares, most_confident, pseudo_labels
 from hands.networks.hands_network import HandsNetwork
-from hands.packed.augment import augment
+from hands.packed.augment import augment_unlabelled
 from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.training.devices import prepared_network
 from hands.training.learner import Learner
@@ -41,32 +41,34 @@ class Phase2InitData:
 
 
 class Phase2InitStep:
-    """One step: G1 labels a batch, the less confident part is dropped, G2 learns on the rest."""
+    """One step: G1 labels a batch of the stream, the less confident part is dropped, G2 learns on the rest."""
 
     def __init__(
-        self, g1: HandsNetwork, g2: Learner, loss: SegmentationLoss, drop_fraction: float, size: int, seed: int
+        self, g1: HandsNetwork, g2: Learner, loss: SegmentationLoss, drop_fraction: float, stream: BatchStream, seed: int
     ):
         self.g1 = g1
         self.g2 = g2
         self.loss = loss
         self.drop_fraction = drop_fraction
-        self.size = size
+        self.stream = stream
         self.seed = seed
         self.shard = Shard(g2.fabric.global_rank, g2.fabric.world_size)
 
     def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
         generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
-        images, _ = augment(batches[0], self.size, generator, self.shard)
+        size, hand_types = self.stream.reader.subset.size, self.stream.hand_types(step)
+        images, hand_types = augment_unlabelled(batches[0], hand_types, size, generator, self.shard)
+        hand_types = hand_types.to(images.device)
 
-        # 1. G1 labels, and the less confident part of the batch is dropped
+        # 1. G1 labels the hands that are there, and the less confident part of the batch is dropped
         with torch.no_grad(), self.g2.fabric.autocast():
-            labels, confidence = pseudo_labels(self.g1(images))
+            labels, confidence = pseudo_labels(self.g1(images), hands_present(hand_types))
         kept = most_confident(confidence, self.drop_fraction)
 
         # 2. G2 learns on the rest
         losses = self.loss(self.g2.forward(images[kept]), labels[kept])
         self.g2.update(losses["loss_total"])
-        return losses | {"kept_confidence": confidence[kept].mean()}
+        return losses | {"kept_confidence": confidence[kept].mean(), **kept_shares(kept, hand_types)}
 
 
 def fit_phase2_init(
@@ -88,7 +90,5 @@ def fit_phase2_init(
     stream = BatchStream(data.unpaired_images, 2 * schedule.batch_size, schedule.seed, UNPAIRED_STREAM, shard)
     g1 = prepared_network(fabric, g1, config.memory_format)
     learner = Learner(fabric, g2, schedule.lr, schedule.ema_decay, config.memory_format)
-    train_step = Phase2InitStep(
-        g1, learner, loss.to(fabric.device), config.drop_fraction, data.unpaired_images.subset.size, schedule.seed
-    )
+    train_step = Phase2InitStep(g1, learner, loss.to(fabric.device), config.drop_fraction, stream, schedule.seed)
     return fit(fabric, schedule, (stream,), data.val, {"g2": learner}, train_step, recorder, checkpoint)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from hands.packed.batches import Shard
+from hands.parts import HAND_TYPES
 
 SCALE_STEP = 0.01  # scale 1 + 0.01 z, z ~ N(0, 1) clipped to [-1, 1]
 ROTATION_PROBABILITY = 0.6
@@ -14,6 +15,7 @@ TRANSLATION = 0.01  # of the box's side
 COLOUR = 0.01  # each colour channel times U(1 - COLOUR, 1 + COLOUR)
 FLIP_PROBABILITY = 0.5
 RADIANS = math.pi / 180
+MIRRORED = tuple(map(HAND_TYPES.index, ("right", "left", "interacting")))  # of each hand type, what its mirror image is
 
 
 def centre(records: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,6 +56,31 @@ def augment(
     Returns:
         images (N, 3, S, S) float32 in [0, 1] and labels (N, 2, S, S) int64; an absent one has 0 channels.
     """
+    images, labels, flips = _augmented(records, size, generator, shard)
+    return images, torch.where(flips.view(-1, 1, 1, 1).to(labels.device), labels.flip(1), labels)
+
+
+def augment_unlabelled(
+    records: torch.Tensor, hand_types: torch.Tensor, size: int, generator: torch.Generator, shard: Shard
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As augment, of pictures without labels of which it is known which hands they show.
+
+    Args:
+        records: (N, 3, P, P) uint8.
+        hand_types: (N,) int64 on the CPU, positions in parts.HAND_TYPES.
+
+    Returns:
+        images (N, 3, S, S) float32 in [0, 1] and their hand types (N,), in which a flip swaps left and right, on the CPU.
+    """
+    images, _, flips = _augmented(records, size, generator, shard)
+    return images, torch.where(flips, torch.tensor(MIRRORED)[hand_types], hand_types)
+
+
+def _augmented(
+    records: torch.Tensor, size: int, generator: torch.Generator, shard: Shard
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images and labels as augment has them, but each map still its own hand's, and (N,) booleans on the CPU: which are
+    mirrored."""
     n, channels, side, _ = records.shape
     whole, share = n * shard.world_size, slice(shard.rank, None, shard.world_size)
     flips = torch.rand(whole, generator=generator) < FLIP_PROBABILITY
@@ -70,9 +97,7 @@ def augment(
     if n_image:
         images = (images * (gains / 255).to(records.device)).clamp_(0, 1)
     labels = F.grid_sample(values[:, n_image:], grid, mode="nearest", align_corners=False).long()
-    if labels.shape[1]:
-        labels = torch.where(flips.view(n, 1, 1, 1).to(records.device), labels.flip(1), labels)
-    return images, labels
+    return images, labels, flips
 
 
 def _crop_transforms(

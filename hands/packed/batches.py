@@ -86,12 +86,17 @@ class BatchStream:
     def indices(self, step: int) -> np.ndarray:
         """Records of this process at a global step (counted from 0)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        if self._epoch_order[0] != epoch:
+        ordered, order = self._epoch_order  # the thread that reads may be in the next epoch already
+        if ordered != epoch:
             order = torch.randperm(len(self.reader.subset), generator=seeded_generator(*self.key, epoch)).numpy()
             self._epoch_order = (epoch, order)
-        batch = np.resize(self._epoch_order[1], max(len(self._epoch_order[1]), self.batch_size))
+        batch = np.resize(order, max(len(order), self.batch_size))
         start = position * self.batch_size
         return batch[start : start + self.batch_size][self.shard.rank :: self.shard.world_size]
+
+    def hand_types(self, step: int) -> torch.Tensor:
+        """Positions (N,) int64 in parts.HAND_TYPES of the records of this process at a global step, on the CPU."""
+        return torch.from_numpy(self.reader.subset.hand_types[self.indices(step)].astype(np.int64))
 
     def batches(self, first_step: int, last_step: int) -> Iterator[torch.Tensor]:
         """Records of the steps first_step..last_step-1; the next batch is read while the current one is trained on."""

@@ -65,7 +65,8 @@ def _pack_frame(pictures: RawPictures, size: int, labelled: bool, entry: Entry) 
         labels = crop_labels(_labels_of(pictures, entry, image.shape[:2]), entry.box, size, margin)
         record = np.concatenate([record, labels])
     digest, place = picture_digest(pictures.encoded_image(entry)), (entry.box, image.shape[:2])
-    return Packed(entry.hand_type, entry.path, np.ascontiguousarray(record), digest, place)
+    unsure = not labelled and entry.hand_type_valid is False  # then no hand is known to be absent
+    return Packed("interacting" if unsure else entry.hand_type, entry.path, np.ascontiguousarray(record), digest, place)
 
 
 def _labels_of(pictures: RawPictures, entry: Entry, shape: tuple[int, int]) -> np.ndarray:

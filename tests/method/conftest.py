@@ -9,8 +9,3 @@ from hands.packed.packed_set import PackedSet
 @pytest.fixture
 def paired_batch(tiny_packed: PackedSet) -> torch.Tensor:
     return tiny_packed.subset("train").read(range(4), None)
-
-
-@pytest.fixture
-def unpaired_batch(tiny_packed: PackedSet) -> torch.Tensor:
-    return tiny_packed.subset("unpaired_images").read(range(8), None)

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from hands.method.pseudo_labels import most_confident, pseudo_labels
+from hands.method.pseudo_labels import hands_present, kept_shares, most_confident, pseudo_labels
+
+BOTH = torch.tensor([[True, True]])
 
 
 def logits_with(probabilities: dict[tuple[int, int], list[tuple[int, float]]], width: int) -> torch.Tensor:
@@ -18,71 +20,91 @@ def logits_with(probabilities: dict[tuple[int, int], list[tuple[int, float]]], w
 
 
 def test_confidence_by_hand():
-    """Left: one pixel of part 4 at 0.9, three of background at 0.6: (0.9 + 0.6) / 2, not the mean 0.675 of pixels.
-    Right: all background at 0.8."""
-    said = {(0, 0): [(4, 0.9)]}
-    said |= {(0, x): [(0, 0.6)] for x in (1, 2, 3)}
-    said |= {(1, x): [(0, 0.8)] for x in range(4)}
-    labels, confidence = pseudo_labels(logits_with(said, 4))
-    assert labels.tolist() == [[[[4, 0, 0, 0]], [[0, 0, 0, 0]]]]
+    """Left: parts at 0.9 and 0.5, background at 0.6: 0.7. Right: a part at 0.4, background at 0.8: 0.4."""
+    said = {(0, 0): [(4, 0.9)], (0, 1): [(2, 0.5)], (0, 2): [(0, 0.6)], (0, 3): [(0, 0.6)]}
+    said |= {(1, 0): [(9, 0.4)]} | {(1, x): [(0, 0.8)] for x in (1, 2, 3)}
+    labels, confidence = pseudo_labels(logits_with(said, 4), BOTH)
+    assert labels.tolist() == [[[[4, 2, 0, 0]], [[9, 0, 0, 0]]]]
     assert labels.dtype == torch.int64 and confidence.dtype == torch.float32
-    assert confidence.item() == pytest.approx((0.75 + 0.8) / 2, rel=1e-6)
+    assert confidence.item() == pytest.approx((0.7 + 0.4) / 2, rel=1e-6)
 
 
-def test_confidence_of_a_hand_that_fills_the_picture():
-    said = {(0, x): [(9, 0.7)] for x in range(2)} | {(1, 0): [(0, 0.5)], (1, 1): [(2, 0.9)]}
-    _, confidence = pseudo_labels(logits_with(said, 2))
-    assert confidence.item() == pytest.approx((0.7 + (0.5 + 0.9) / 2) / 2, rel=1e-6)
+def test_a_hand_that_is_there_and_not_painted_counts_as_unsure():
+    """However sure of its background the network is."""
+    said = {(0, 0): [(4, 0.9)], (0, 1): [(0, 0.999)], (1, 0): [(0, 0.999)], (1, 1): [(0, 0.999)]}
+    labels, confidence = pseudo_labels(logits_with(said, 2), BOTH)
+    assert labels.tolist() == [[[[4, 0]], [[0, 0]]]]
+    assert confidence.item() == pytest.approx(0.9 / 2, rel=1e-6)
+    assert pseudo_labels(logits_with(said, 2), torch.tensor([[False, True]]))[1].item() == 0
+
+
+def test_a_hand_that_is_absent_is_background_and_counts_nothing():
+    said = {(0, 0): [(4, 0.7)], (0, 1): [(0, 0.6)], (1, 0): [(9, 0.95)], (1, 1): [(0, 0.5)]}
+    labels, confidence = pseudo_labels(logits_with(said, 2), torch.tensor([[True, False]]))
+    assert labels.tolist() == [[[[4, 0]], [[0, 0]]]]
+    assert confidence.item() == pytest.approx(0.7, rel=1e-6)
+    labels, confidence = pseudo_labels(logits_with(said, 2), torch.tensor([[False, True]]))
+    assert labels.tolist() == [[[[0, 0]], [[9, 0]]]]
+    assert confidence.item() == pytest.approx(0.95, rel=1e-6)
+
+
+def test_overlooking_a_hand_does_not_pay():
+    """Nothing seen and very sure of it, against two moderately sure hands."""
+    nothing = {(hand, x): [(0, 0.995)] for hand in range(2) for x in range(4)}
+    two = nothing | {(0, 0): [(3, 0.6)], (1, 1): [(5, 0.7)]}
+    overlooked, seen = (pseudo_labels(logits_with(said, 4), BOTH)[1].item() for said in (nothing, two))
+    assert overlooked == 0
+    assert seen == pytest.approx(0.65, rel=1e-6)
 
 
 def test_confidence_spans_its_range():
-    # where all classes are equal, the first one is said
-    unsure = pseudo_labels(torch.zeros(1, 34, 4, 4))[1]
-    sure = pseudo_labels(logits_with({(hand, 0): [(0, 1 - 1e-9)] for hand in range(2)}, 1))[1]
-    assert unsure.item() == pytest.approx(1 / 17, rel=1e-6)
+    sure = pseudo_labels(logits_with({(hand, 0): [(1, 1 - 1e-9)] for hand in range(2)}, 1), BOTH)[1]
+    unsure = pseudo_labels(logits_with({(hand, 0): [(1, 1 / 17 + 1e-6)] for hand in range(2)}, 1), BOTH)[1]
     assert sure.item() == pytest.approx(1, rel=1e-6)
+    assert unsure.item() == pytest.approx(1 / 17, abs=1e-5)
 
 
-def test_background_does_not_drown_a_doubtful_hand():
-    """A thousandth of the pixels is the hand; its doubt must count as much as the background's certainty."""
-    said = {(0, x): [(0, 0.99)] for x in range(1000)} | {(1, x): [(0, 0.99)] for x in range(1000)}
-    doubtful = pseudo_labels(logits_with(said | {(0, 0): [(3, 0.2)]}, 1000))[1]
-    clear = pseudo_labels(logits_with(said | {(0, 0): [(3, 0.9)]}, 1000))[1]
-    assert clear.item() - doubtful.item() == pytest.approx((0.9 - 0.2) / 4, abs=1e-4)
+def test_background_drowns_no_hand():
+    """A thousandth of the pixels is the hand; its doubt alone counts."""
+    said = {(hand, x): [(0, 0.99)] for hand in range(2) for x in range(1000)} | {(1, 1): [(7, 0.9)]}
+    doubtful, clear = (pseudo_labels(logits_with(said | {(0, 0): [(3, p)]}, 1000), BOTH)[1].item() for p in (0.2, 0.9))
+    assert clear - doubtful == pytest.approx((0.9 - 0.2) / 2, abs=1e-5)
+
+
+def test_which_hands_a_hand_type_has():
+    assert hands_present(torch.tensor([0, 1, 2])).tolist() == [[True, False], [False, True], [True, True]]
 
 
 def test_images_do_not_mix():
     torch.manual_seed(0)
-    logits = torch.randn(5, 34, 8, 8)
-    labels, confidence = pseudo_labels(logits)
+    logits, present = torch.randn(5, 34, 8, 8), hands_present(torch.tensor([0, 1, 2, 2, 0]))
+    labels, confidence = pseudo_labels(logits, present)
     for i in range(5):
-        alone_labels, alone = pseudo_labels(logits[i : i + 1])
+        alone_labels, alone = pseudo_labels(logits[i : i + 1], present[i : i + 1])
         assert torch.equal(alone_labels[0], labels[i])
         torch.testing.assert_close(alone[0], confidence[i])
 
 
 def test_labels_and_their_softmax_equal_the_plain_ones():
     torch.manual_seed(0)
-    logits = 4 * torch.randn(3, 34, 8, 8)
-    labels, confidence = pseudo_labels(logits)
+    logits, present = 4 * torch.randn(3, 34, 8, 8), hands_present(torch.tensor([2, 1, 0]))
+    labels, confidence = pseudo_labels(logits, present)
     largest, plain = logits.view(3, 2, 17, 8, 8).softmax(2).max(2)
-    assert torch.equal(labels, plain)
-    for i in range(3):
-        said = [
-            torch.stack([largest[i, hand][chosen].mean() for chosen in (plain[i, hand] > 0, plain[i, hand] == 0)]).mean()
-            for hand in range(2)
-        ]
+    for i, there in enumerate(((0, 1), (1,), (0,))):
+        for hand in range(2):
+            assert torch.equal(labels[i, hand], plain[i, hand] if hand in there else torch.zeros_like(plain[i, hand]))
+        said = [largest[i, hand][plain[i, hand] > 0].mean() for hand in there]
         torch.testing.assert_close(confidence[i], torch.stack(said).mean())
 
 
 def test_memory_format_and_half_precision():
     torch.manual_seed(0)
-    logits = torch.randn(3, 34, 8, 8)
+    logits, present = torch.randn(3, 34, 8, 8), hands_present(torch.tensor([2, 1, 0]))
     given = logits.clone()
-    expected = pseudo_labels(logits)
+    expected = pseudo_labels(logits, present)
     assert torch.equal(logits, given)
-    torch.testing.assert_close(pseudo_labels(logits.to(memory_format=torch.channels_last)), expected)
-    _, half = pseudo_labels(logits.bfloat16())
+    torch.testing.assert_close(pseudo_labels(logits.to(memory_format=torch.channels_last), present), expected)
+    _, half = pseudo_labels(logits.bfloat16(), present)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, expected[1], atol=1e-2, rtol=0)
 
@@ -112,3 +134,18 @@ def test_equals_sorting():
     kept = most_confident(confidence, 0.5)
     dropped = sorted(set(range(64)) - set(kept.tolist()))
     assert confidence[kept].min() > confidence[dropped].max()
+
+
+def test_shares_kept_of_each_hand_type():
+    hand_types = torch.tensor([0, 0, 0, 1, 2, 2])  # left, right, interacting
+    shares = kept_shares(torch.tensor([0, 4, 5]), hand_types)
+    assert {name: share.item() for name, share in shares.items()} == pytest.approx(
+        {"kept_left": 1 / 3, "kept_right": 0.0, "kept_interacting": 1.0}
+    )
+
+
+def test_a_hand_type_that_a_batch_lacks_changes_no_mean():
+    shares = kept_shares(torch.tensor([0, 1]), torch.tensor([0, 1, 0, 1]))
+    assert {name: share.item() for name, share in shares.items()} == pytest.approx(
+        {"kept_left": 0.5, "kept_right": 0.5, "kept_interacting": 0.5}
+    )

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from hands.packed import augment as module
-from hands.packed.augment import _crop_transforms, augment, centre
+from hands.packed.augment import _crop_transforms, augment, augment_unlabelled, centre
 from hands.packed.batches import Shard, seeded_generator
 from hands.parts import PART_COLOURS
 
@@ -100,6 +100,18 @@ def test_half_of_the_records_are_flipped():
     flipped = (labels[:, 1] == 3).all(dim=(1, 2))
     assert torch.equal(flipped, (labels[:, 0] == 0).all(dim=(1, 2)))
     assert abs(flipped.double().mean().item() - 0.5) < 4 * 0.5 / math.sqrt(400)
+
+
+def test_hand_types_move_with_the_pictures():
+    """The same pictures as with labels, and the hand types that their labels, moved along, have."""
+    records, hand_types = random_records(60), torch.arange(60) % 3
+    records[hand_types == 1, 3], records[hand_types == 0, 4] = 0, 0  # no left hand, no right hand
+    images, labels = augment(records, SIZE, seeded_generator(0), ALONE)
+    own_images, moved = augment_unlabelled(records[:, :3], hand_types, SIZE, seeded_generator(0), ALONE)
+    assert torch.equal(own_images, images)
+    shows = labels.flatten(2).any(2)  # (N, 2)
+    assert torch.equal(shows, torch.tensor([[True, False], [False, True], [True, True]])[moved])
+    assert 0 < (moved != hand_types).sum() < 40 and torch.equal(hand_types, torch.arange(60) % 3)
 
 
 def painted_records(n: int) -> torch.Tensor:

@@ -67,6 +67,16 @@ def test_batches_are_the_records_of_the_indices(reader: RecordReader):
         assert torch.equal(batch, reader.subset.read(stream.indices(step), None))
 
 
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
+def test_hand_types_are_those_of_the_records(reader: RecordReader, rank: int, world_size: int):
+    """Whichever epoch the thread that reads is in."""
+    stream = BatchStream(reader, 4, 7, 0, Shard(rank, world_size))
+    for step, batch in enumerate(stream.batches(0, 7)):
+        expected = reader.subset.hand_types[stream.indices(step)]
+        assert stream.hand_types(step).tolist() == expected.tolist()
+        assert torch.equal(batch, reader.subset.read(stream.indices(step), None))
+
+
 def test_no_steps_no_batches(reader: RecordReader):
     assert list(BatchStream(reader, 4, 7, 0, ALONE).batches(3, 3)) == []
 

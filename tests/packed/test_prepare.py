@@ -15,6 +15,7 @@ from hands.packed import prepare
 from hands.packed.manifest import Manifest
 from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
+from hands.parts import HAND_TYPES
 from hands.raw.layout import RawDataset
 from tests.files.loader_grid import loader_matrix
 from tests.full_disk import files_up_to
@@ -103,6 +104,17 @@ def test_a_labelled_test_split_is_packed_with_its_labels(tmp_path: Path):
         files.put_labels(f"test{k}", some_labels(*((40, 32) if k == 0 else (32, 40)), k))
         files.lists["path2id_test.pt"][f"test/Capture1/test/cam400123/image{k}"] = f"test{k}"
     assert pack_files(files, tmp_path, CONFIG).subsets["test"].channels == 5
+
+
+def test_without_labels_a_hand_type_that_is_not_valid_rules_no_hand_out(tmp_path: Path):
+    files = small_set(COUNTS)
+    for name in ("datalist_train_complete.pt", "datalist_train_mp.pt"):
+        for entry in files.lists[name]:
+            entry["hand_type_valid"] = np.array(0, np.float32)
+    pack_files(files, tmp_path, CONFIG)
+    packed = PackedSet.open(tmp_path / "packed")
+    assert packed.subset("unpaired_images").hand_types.tolist() == 4 * [HAND_TYPES.index("interacting")]
+    assert packed.subset("train").hand_types.tolist() == [k % 3 for k in range(len(packed.subset("train")))]
 
 
 @pytest.mark.parametrize("workers", [2, 3])
