@@ -9,12 +9,15 @@ from torch import nn
 from hands.errors import InvalidInput
 from hands.method.phase2_paired import Phase2PairedConfig, Phase2PairedStep
 from hands.networks.discriminator import Discriminator
+from hands.packed.batches import Batch
 from hands.packed.packed_set import PackedSet
 from hands.training.learner import Learner
 from tests.method.single_steps import SCHEDULE, dice_and_ce
-from tests.small_training import a_learner, frozen_copy, is_unchanged, new_discriminator, small_network
+from tests.small_training import PUBLISHED, a_learner, first_batch, frozen_copy, is_unchanged, new_discriminator, small_network
 
-PAIRED = Phase2PairedConfig(SCHEDULE, 0.1, "one_hot", update_discriminator=True, d_lr=1e-3, memory_format="contiguous")
+PAIRED = Phase2PairedConfig(
+    SCHEDULE, PUBLISHED, 0.1, "one_hot", update_discriminator=True, d_lr=1e-3, memory_format="contiguous"
+)
 
 
 def paired_step(g2: nn.Module, d: nn.Module, d_learner: Learner | None, **changes) -> Phase2PairedStep:
@@ -22,7 +25,7 @@ def paired_step(g2: nn.Module, d: nn.Module, d_learner: Learner | None, **change
 
 
 @pytest.mark.parametrize("adv_input", ["one_hot", "softmax"])
-def test_g2_learns_from_the_adversarial_term_alone(paired_batch: torch.Tensor, adv_input: str):
+def test_g2_learns_from_the_adversarial_term_alone(paired_batch: Batch, adv_input: str):
     g2, d = small_network(0), new_discriminator()
     seen = {}
     step = paired_step(g2, d, None, adv_weight=1.0, adv_input=adv_input)
@@ -39,13 +42,13 @@ def test_g2_learns_from_the_adversarial_term_alone(paired_batch: torch.Tensor, a
     assert all(total > 0 for name, total in seen.items() if name != "0.bias")
 
 
-def test_the_terms_are_weighted(paired_batch: torch.Tensor):
+def test_the_terms_are_weighted(paired_batch: Batch):
     values = paired_step(small_network(0), new_discriminator(), None, adv_weight=0.25)(0, (paired_batch,))
     segmentation = 0.35 * values["loss_ce"] + 0.65 * values["loss_dice"]
     torch.testing.assert_close(values["loss_total"], 0.75 * segmentation + 0.25 * values["loss_adv"])
 
 
-def test_d_rests_where_it_may_not_learn(paired_batch: torch.Tensor):
+def test_d_rests_where_it_may_not_learn(paired_batch: Batch):
     g2, d = small_network(0), new_discriminator()
     before, started = frozen_copy(d), frozen_copy(g2)
     values = paired_step(g2, d, None)(0, (paired_batch,))
@@ -56,27 +59,27 @@ def test_d_rests_where_it_may_not_learn(paired_batch: torch.Tensor):
 
 
 @pytest.mark.parametrize(("n", "shown"), [(4, 1), (2, 1), (1, 1)])
-def test_a_resting_d_is_shown_a_quarter_of_the_real_labels(paired_batch: torch.Tensor, n: int, shown: int):
+def test_a_resting_d_is_shown_a_quarter_of_the_real_labels(paired_batch: Batch, n: int, shown: int):
     d = new_discriminator()
     seen = []
     d.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    values = paired_step(small_network(0), d, None)(0, (paired_batch[:n],))
+    values = paired_step(small_network(0), d, None)(0, (Batch(*(part[:n] for part in paired_batch)),))
     fake, real = seen
     assert len(fake) == n and len(real) == shown
     assert set(real.unique().tolist()) == {0.0, 1.0}
     assert 0 <= values["d_real_acc"] <= 1
 
 
-def test_a_d_that_learns_sees_each_real_label_once(tiny_packed: PackedSet, paired_batch: torch.Tensor):
+def test_a_d_that_learns_sees_each_real_label_once(tiny_packed: PackedSet, paired_batch: Batch):
     d = new_discriminator()
     seen = []
     d.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    masks = tiny_packed.subset("unpaired_masks").read(range(2), None)
+    masks = first_batch(tiny_packed, "unpaired_masks", 2)
     paired_step(small_network(0), d, a_learner(d))(0, (paired_batch, masks))
     assert seen == [4, 8]  # to teach G2; then to learn, from as many real as fake maps
 
 
-def test_d_learns_where_it_may(paired_batch: torch.Tensor):
+def test_d_learns_where_it_may(paired_batch: Batch):
     g2, d = small_network(0), new_discriminator()
     before = frozen_copy(d)
     values = paired_step(g2, d, a_learner(d))(0, (paired_batch,))
@@ -85,7 +88,7 @@ def test_d_learns_where_it_may(paired_batch: torch.Tensor):
     assert "loss_d" in values and d.training
 
 
-def test_d_that_learns_does_not_change_g2s_step(paired_batch: torch.Tensor):
+def test_d_that_learns_does_not_change_g2s_step(paired_batch: Batch):
     """D is updated after G2, and its gradients come from its own loss."""
     alone, beside = small_network(0), small_network(0)
     paired_step(alone, new_discriminator(), None)(0, (paired_batch,))
@@ -94,7 +97,7 @@ def test_d_that_learns_does_not_change_g2s_step(paired_batch: torch.Tensor):
     assert is_unchanged(alone, beside.state_dict())
 
 
-def test_without_the_adversarial_term_d_does_not_matter(paired_batch: torch.Tensor):
+def test_without_the_adversarial_term_d_does_not_matter(paired_batch: Batch):
     results = []
     for seed in (1, 2):
         torch.manual_seed(seed)
