@@ -14,8 +14,8 @@ from hands.packed.crop_maps import mirrored, shrunk_and_moved
 from hands.parts import BACKGROUND, HAND_TYPES, shows_part
 
 INTERACTING = HAND_TYPES.index("interacting")  # left and right are 0 and 1, as their labels' places
-SCALES = (0.55, 0.85)  # each of both hands is shrunk by U of these
-DISTANCES = (0.1, 0.45)  # between the middles of their boxes, in sides of the crop
+SCALES = (0.6, 0.95)  # each of both hands is shrunk by U of these
+DISTANCES = (0.08, 0.35)  # between the middles of their boxes, in sides of the crop
 
 
 @dataclass(frozen=True)
