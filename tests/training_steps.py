@@ -164,7 +164,8 @@ PHASE2_PAIRED_WITH_D = TrainingStep(
     fit=phase2_paired,
 )
 STEPS = (PHASE1, PHASE2_INIT, PHASE2_PAIRED, PHASE2_PAIRED_WITH_D)
-# of this one it is asked that it repeats itself and goes on; what it learns from is never the same twice, or in two processes
+# Asked of this one is only that it repeats itself and goes on: nothing so changed is learned by heart, and in two processes
+# other hands are pasted.
 AUGMENTED = replace(
     PHASE1, name="phase1, strong augmentation and hand paste", own=PHASE1.own | {"augmentation": "strong", "hand_paste": 0.5}
 )

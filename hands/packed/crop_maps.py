@@ -8,14 +8,12 @@ import math
 import torch
 import torch.nn.functional as F
 
-from hands.parts import BACKGROUND, IGNORED
-
 RADIANS = math.pi / 180
 
 
 def crop_maps(scale: torch.Tensor, angle: torch.Tensor, translation: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
-    """Maps to a record as large as the crop: enlarged by `scale` (N,) and turned by `angle` (N,) degrees about the middle,
-    moved by `translation` (N, 2) in halves of the side, then mirrored where `flips` (N,) says so."""
+    """Maps to a record as large as the crop: enlarged by `scale` (N,) and turned by `angle` (N,) degrees counterclockwise about
+    the middle, moved by `translation` (N, 2) in halves of the side, then mirrored where `flips` (N,) says so."""
     cosine, sine = (1 / scale) * torch.cos(angle * RADIANS), (1 / scale) * torch.sin(angle * RADIANS)
     maps = torch.stack([cosine, -sine, translation[:, 0], sine, cosine, translation[:, 1]], dim=1).view(-1, 2, 3)
     return mirrored(maps, flips)
@@ -38,12 +36,12 @@ def shrunk_and_moved(maps: torch.Tensor, scale: torch.Tensor, shift: torch.Tenso
 def sample(records: torch.Tensor, maps: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Crops of records: one sampling grid a record serves the image (bilinear) and the labels (nearest).
 
-    Beyond a record its edge goes on, in the image and in the labels; but where a hand reaches the edge, what it goes on with
-    there is not known: labels are IGNORED.
+    A crop may reach beyond its record. It then looks as if the picture ended there, as most boxes reach beyond their picture:
+    black, and background.
 
     Args:
         records: (N, C, P, P) uint8 with C = 5, or 3 (no labels), or 2 (no image).
-        maps: (N, 2, 3), on the CPU.
+        maps: (N, 2, 3), on any device.
         size: side S of the crops.
 
     Returns:
@@ -53,14 +51,6 @@ def sample(records: torch.Tensor, maps: torch.Tensor, size: int) -> tuple[torch.
     grid = F.affine_grid(maps.to(records.device), [n, channels, size, size], align_corners=False)
     n_image = 0 if channels == 2 else 3
     values = records.to(torch.float32, memory_format=torch.channels_last)
-    images = F.grid_sample(values[:, :n_image], grid, mode="bilinear", padding_mode="border", align_corners=False)
-    labels = F.grid_sample(values[:, n_image:], grid, mode="nearest", padding_mode="border", align_corners=False).long()
-    if labels.shape[1] and reach_beyond(maps):
-        beyond = (grid.abs() > 1).any(dim=3).unsqueeze(1)
-        labels = labels.masked_fill(beyond & (labels != BACKGROUND), IGNORED)
+    images = F.grid_sample(values[:, :n_image], grid, mode="bilinear", align_corners=False)
+    labels = F.grid_sample(values[:, n_image:], grid, mode="nearest", align_corners=False).long()
     return images, labels
-
-
-def reach_beyond(maps: torch.Tensor) -> bool:
-    """Whether a corner of some crop lies outside its record."""
-    return bool((maps[:, :, :2].abs().sum(2) + maps[:, :, 2].abs() > 1).any())

@@ -137,12 +137,10 @@ def test_labels_are_moved_as_the_picture_and_not_coloured(monkeypatch: pytest.Mo
         monkeypatch.setattr(strong, name, 0.0)
     records = painted_records(16)
     images, labels, _ = strongly(records)
-    palette = torch.zeros(256, 3)
+    palette = torch.zeros(17, 3)
     palette[records[:, 3].flatten().long()] = records[:, :3].permute(0, 2, 3, 1).reshape(-1, 3) / 255
     near = (images - palette[labels[:, 0]].permute(0, 3, 1, 2)).abs().amax(1) < 0.01
-    known = labels[:, 0] != 255
-    assert near[known].double().mean() > 0.5  # the rest are borders of blocks, which are blended
-    assert labels[known.unsqueeze(1).expand_as(labels)].max() <= 16
+    assert near.double().mean() > 0.5  # the rest are borders of blocks, which are blended
 
 
 def test_a_flip_swaps_the_hands():
