@@ -12,10 +12,9 @@ from hands.packed.augment import AugmentConfig, centre
 from hands.packed.batches import Batch, Shard, seeded_generator
 from hands.packed.published_augmentation import draw_maps
 from hands.parts import PART_COLOURS
+from tests.packed.augmented_records import ALONE, SIDE, SIZE, decomposed, painted_records, random_records
 
-ALONE = Shard(0, 1)
 PUBLISHED = AugmentConfig("published", hand_paste=0.0)
-SIZE, SIDE = 64, 80
 
 
 def augment(
@@ -24,14 +23,6 @@ def augment(
     """Images and labels of published augmentation."""
     batch = Batch(records, torch.full((len(records),), 2))
     return module.augment(batch, size, PUBLISHED, generator, shard)[:2]
-
-
-def random_records(n: int, channels: int = 5, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    records = torch.randint(0, 256, (n, channels, SIDE, SIDE), generator=generator, dtype=torch.uint8)
-    if channels != 3:
-        records[:, -2:] %= 17
-    return records
 
 
 @pytest.fixture
@@ -47,13 +38,6 @@ def drawn(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     flips = torch.zeros(n, dtype=torch.bool)
     plain, flipped = (draw_maps(n, which, seeded_generator(seed)) for which in (flips, ~flips))
     return plain, flipped
-
-
-def decomposed(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scale of the picture, angle in degrees and translation (N, 2) of maps of similarity transforms."""
-    scale = 1 / torch.linalg.det(matrix[:, :, :2]).sqrt()
-    angle = torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]))
-    return scale, angle, matrix[:, :, 2]
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
@@ -112,15 +96,6 @@ def test_half_of_the_records_are_flipped():
     flipped = (labels[:, 1] == 3).all(dim=(1, 2))
     assert torch.equal(flipped, (labels[:, 0] == 0).all(dim=(1, 2)))
     assert abs(flipped.double().mean().item() - 0.5) < 4 * 0.5 / math.sqrt(400)
-
-
-def painted_records(n: int) -> torch.Tensor:
-    """Blocks of one part, the same for both hands, painted into the picture in the part's colour."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 17, (n, 1, SIDE // 8, SIDE // 8), generator=generator)
-    labels = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)
-    colours = torch.from_numpy(PART_COLOURS)[labels[:, 0]].permute(0, 3, 1, 2)
-    return torch.cat([colours, labels.byte(), labels.byte()], dim=1)
 
 
 def test_picture_and_labels_move_together():

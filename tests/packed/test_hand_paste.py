@@ -13,7 +13,7 @@ from hands.packed.batches import Batch, Shard, seeded_generator
 from hands.packed.crop_maps import sample
 from hands.packed.hand_paste import Pastes, donor_maps, draw_pastes, flipped_types, paste, receiver_maps
 from hands.parts import IGNORED
-from tests.packed.test_augment import ALONE, random_records
+from tests.packed.augmented_records import ALONE, random_records
 
 LEFT, RIGHT, INTERACTING = 0, 1, 2
 ALWAYS = AugmentConfig("published", hand_paste=1.0)

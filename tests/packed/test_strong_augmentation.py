@@ -10,7 +10,7 @@ from hands.packed import strong_augmentation as strong
 from hands.packed.augment import AugmentConfig, augment
 from hands.packed.batches import Batch, Shard, seeded_generator
 from hands.packed.strong_augmentation import Colours, draw_colours, draw_maps, gaussian_blur
-from tests.packed.test_augment import ALONE, SIDE, SIZE, decomposed, painted_records, random_records
+from tests.packed.augmented_records import ALONE, SIDE, SIZE, decomposed, painted_records, random_records
 
 STRONG = AugmentConfig("strong", hand_paste=0.0)
 UNCHANGED = Colours(
