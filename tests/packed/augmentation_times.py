@@ -3,15 +3,22 @@
 python -m tests.packed.augmentation_times [rounds]
 """
 
+import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 
-from hands.packed.augment import AugmentConfig, augment
+from hands.method.losses import SegmentationLoss
+from hands.networks.hands_network import HandsNetwork, network_spec
+from hands.packed.augment import AugmentConfig, Augmented, augment
 from hands.packed.batches import Batch, Shard, seeded_generator
 from hands.packed.manifest import record_side
 from hands.parts import HAND_TYPES, NUM_CLASSES
+from hands.training.device_config import DeviceConfig
+from hands.training.devices import create_fabric
+from hands.training.learner import Learner
 
 KINDS = {
     "published": AugmentConfig("published", hand_paste=0.0),
@@ -28,16 +35,31 @@ def records(n: int, size: int) -> Batch:
     return Batch(batch, torch.arange(n) % len(HAND_TYPES))
 
 
-def main(rounds: str = "30") -> None:
-    print(f"milliseconds a batch, the least of {rounds}, {torch.get_num_threads()} threads")
+def main(rounds: str = "20") -> None:
+    torch.set_num_threads(1)  # processor time of one thread does not depend on what else the machine does
+    fabric = create_fabric(DeviceConfig("cpu", "1", 1, "auto", "auto", "auto", "device"))
+    learner = Learner(fabric, HandsNetwork(network_spec("light"), None), 1e-3, 0.99, "auto")
+    loss = SegmentationLoss(0.35, 0.65, "dice", 0.0, NUM_CLASSES * [1.0])
+
+    def learn(crops: Augmented) -> None:
+        learner.update(loss(learner.forward(crops.images), crops.labels)["loss_total"])
+
+    print(f"milliseconds of processor time a batch, median of {rounds}; last the light network's step on it")
     for n, size in ((16, 64), (64, 64), (16, 128), (64, 128)):
-        batch, times = records(n, size), {kind: [] for kind in KINDS}
+        batch, times = records(n, size), {}
         for step in range(int(rounds)):
             for kind, config in KINDS.items():
-                started = time.perf_counter()
-                augment(batch, size, config, seeded_generator(0, step), Shard(0, 1))
-                times[kind].append(1000 * (time.perf_counter() - started))
-        print(f"{n} pictures, {size} px: " + ", ".join(f"{kind} {min(found):.1f}" for kind, found in times.items()))
+                took = times.setdefault(kind, [])
+                crops = timed(took, augment, batch, size, config, seeded_generator(0, step), Shard(0, 1))
+            timed(times.setdefault("step", []), learn, crops)
+        print(f"{n} pictures, {size} px: " + ", ".join(f"{kind} {statistics.median(took):.1f}" for kind, took in times.items()))
+
+
+def timed(times: list[float], work: Callable, *arguments: object) -> object:
+    started = time.process_time()
+    result = work(*arguments)
+    times.append(1000 * (time.process_time() - started))
+    return result
 
 
 if __name__ == "__main__":
