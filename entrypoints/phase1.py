@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
 from hands.steps.given import check_given
-from hands.steps.parameters import CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE
+from hands.steps.parameters import AUGMENTATION, CHECKPOINT, CLASS_WEIGHTS, DATA, DEVICES, SCHEDULE
 
 
 @entry_point(
     *DATA, "unpaired", *SCHEDULE, "g1", "g1_model", "encoder_weights",
-    "adv_input", "d_lr", *CLASS_WEIGHTS, *DEVICES, *CHECKPOINT,
+    *AUGMENTATION, "adv_input", "d_lr", *CLASS_WEIGHTS, *DEVICES, *CHECKPOINT,
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G1 on the paired set, and D on the side."""

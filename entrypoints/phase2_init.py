@@ -13,7 +13,7 @@ from hands.steps.parameters import CHECKPOINT, DEVICES, LOSS, SCHEDULE
 
 @entry_point(
     "packed_dir", "unpaired_split", "val_split", *SCHEDULE, "g1_model", "g2", "g2_model", "encoder_weights",
-    "drop_fraction", *LOSS, *DEVICES, *CHECKPOINT,
+    "augmentation", "drop_fraction", *LOSS, *DEVICES, *CHECKPOINT,
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on G1's confident labels of unpaired pictures."""

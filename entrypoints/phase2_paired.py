@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 from entrypoints.launch.command_line import entry_point
 from hands.steps.given import check_given
-from hands.steps.parameters import CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE
+from hands.steps.parameters import AUGMENTATION, CHECKPOINT, DATA, DEVICES, LOSS, SCHEDULE
 
 
 @entry_point(
     *DATA, "unpaired", *SCHEDULE, "g2", "g2_model", "encoder_weights", "d_model", "adv_weight", "adv_input",
-    "update_discriminator", "d_lr", *LOSS, *DEVICES, *CHECKPOINT,
+    "update_discriminator", "d_lr", *AUGMENTATION, *LOSS, *DEVICES, *CHECKPOINT,
 )  # fmt: skip
 def main(params: SimpleNamespace) -> None:
     """Trains G2 on the paired set with cross-entropy, Dice and the adversarial term."""

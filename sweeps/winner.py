@@ -11,14 +11,14 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from hands.errors import InvalidInput
-from hands.steps.parameters import LOSS
+from hands.steps.parameters import AUGMENTATION, LOSS
 
 BEST_PARAMS = "best_params.json"
 FORMAT = 2
 # Of the parameters that a trial trains by: what training with the winner takes over, the network that must be the same
 # there, as the size of the pictures must, and what it has its own of.
 TAKEN = (
-    "unpaired", "encoder_weights", "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay",
+    "unpaired", "encoder_weights", "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", *AUGMENTATION,
     "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS,
 )  # fmt: skip
 NETWORK = "g2"

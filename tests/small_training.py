@@ -5,11 +5,13 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from hands.networks.discriminator import Discriminator
-from hands.packed.batches import RecordReader
+from hands.packed.augment import AugmentConfig
+from hands.packed.batches import Batch, RecordReader
 from hands.packed.packed_set import PackedSet
 from hands.training.learner import Learner
 
 CPU = torch.device("cpu")
+PUBLISHED = AugmentConfig("published", hand_paste=0.0)
 
 
 def one_process() -> Fabric:
@@ -33,6 +35,12 @@ def a_learner(network: nn.Module, lr: float = 0.01, ema_decay: float = 0.0) -> L
 
 def reader(packed: PackedSet, subset: str) -> RecordReader:
     return RecordReader(packed.subset(subset), "disk", CPU)
+
+
+def first_batch(packed: PackedSet, subset: str, n: int) -> Batch:
+    """The first n records of a subset, as a step gets them."""
+    records = packed.subset(subset)
+    return Batch(records.read(range(n), None), torch.from_numpy(records.hand_types[:n].astype("int64")))
 
 
 def frozen_copy(network: nn.Module) -> dict[str, torch.Tensor]:

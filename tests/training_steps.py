@@ -11,7 +11,7 @@ A new step is one more row, with the function that fits it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
@@ -165,5 +165,10 @@ PHASE2_PAIRED_WITH_D = TrainingStep(
     fit=phase2_paired,
 )
 STEPS = (PHASE1, PHASE2_INIT, PHASE2_PAIRED, PHASE2_PAIRED_WITH_D)
+# Asked of this one is only that it repeats itself and goes on: nothing so changed is learned by heart, and in two processes
+# other hands are pasted.
+AUGMENTED = replace(
+    PHASE1, name="phase1, strong augmentation and hand paste", own=PHASE1.own | {"augmentation": "strong", "hand_paste": 0.5}
+)
 
 each_step = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)

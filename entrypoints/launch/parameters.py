@@ -5,7 +5,7 @@ from collections.abc import Callable
 import click
 
 from entrypoints.launch import places
-from hands.steps.parameters import DATA, DEVICES, LOSS, ONE_DEVICE
+from hands.steps.parameters import AUGMENTATION, DATA, DEVICES, LOSS, ONE_DEVICE
 
 
 class Place(click.ParamType):
@@ -107,6 +107,10 @@ GROUPS = {
         "ema_decay": (NUMBER, "decay of the running average of the weights that is evaluated and logged; 0 for none"),
         "eval_every": (POSITIVE, "epochs between evaluations"),
     },
+    "Augmentation": {
+        "augmentation": (click.Choice(["published", "strong"]), "how far pictures are moved and coloured anew in training"),
+        "hand_paste": (NUMBER, "share, 0 to 1, of a batch's labelled single-hand pictures that get another one's hand"),
+    },
     "Losses": {
         "ce_weight": (NUMBER, "weight of cross-entropy"),
         "dice_weight": (NUMBER, "weight of the second term, Dice by default"),
@@ -198,14 +202,14 @@ PIPELINE = (
     "skip_broken", "max_broken",
     "train_split", "val_split", "unpaired", "unpaired_split", "g1", "g2", "encoder_weights",
     "phase1_epochs", "round1_init_epochs", "round1_paired_epochs", "round2_init_epochs", "round2_paired_epochs",
-    "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
+    "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every", *AUGMENTATION,
     "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *DEVICES,
     "checkpoint_dir", "checkpoint_minutes", "eval_batch_size", "registered_model",
 )  # fmt: skip
 SWEEP = (
     "space", "study_name", "storage", "n_trials", "n_workers", "sampler", "pruner", "heartbeat_interval",
     *DATA, "unpaired", "unpaired_split", "g1_model", "d_model", "g2", "encoder_weights", "seed",
-    "init_epochs", "paired_epochs", "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every",
+    "init_epochs", "paired_epochs", "batch_size", "lr", "paired_lr", "lr_schedule", "ema_decay", "eval_every", *AUGMENTATION,
     "adv_weight", "adv_input", "update_discriminator", "d_lr", "drop_fraction", *LOSS, *ONE_DEVICE,
 )  # fmt: skip
 BENCH = (

@@ -12,7 +12,7 @@ import psutil
 from torch import nn
 
 from hands.benchmark.measure import Row
-from hands.benchmark.setting import ONE_PROCESS, BenchSetting
+from hands.benchmark.setting import ONE_PROCESS, PUBLISHED, BenchSetting
 from hands.evaluation.inference import score_subset
 from hands.packed.augment import augment
 from hands.packed.batches import BatchStream, RecordReader, seeded_generator
@@ -106,8 +106,8 @@ def prepare(setting: BenchSetting, folder: Path, n: int) -> None:
 def read_for_training(setting: BenchSetting, folder: Path, n: int) -> None:
     """An epoch's batches, augmented."""
     stream = BatchStream(_reader(setting, folder), setting.batch_size, setting.seed, GROWTH_STREAM, ONE_PROCESS)
-    for step, records in enumerate(stream.batches(0, stream.steps_per_epoch)):
-        augment(records, setting.size, seeded_generator(setting.seed, step), ONE_PROCESS)
+    for step, batch in enumerate(stream.batches(0, stream.steps_per_epoch)):
+        augment(batch, setting.size, PUBLISHED, seeded_generator(setting.seed, step), ONE_PROCESS)
 
 
 def evaluate(setting: BenchSetting, folder: Path, n: int) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from hands.benchmark.measure import Row, compare, rates_in_turn
-from hands.benchmark.setting import ONE_PROCESS, BenchSetting
-from hands.packed.augment import COLOUR, ROTATION_STEP, augment
+from hands.benchmark.setting import ONE_PROCESS, PUBLISHED, BenchSetting
+from hands.packed.augment import augment
 from hands.packed.batches import BatchStream, seeded_generator
+from hands.packed.published_augmentation import COLOUR, ROTATION_STEP
 from hands.processes.processors import allowed_processors
 from hands.raw.layout import RawDataset
 from hands.training.devices import keep_freed_memory
@@ -78,8 +79,11 @@ def reading_rows(setting: BenchSetting) -> list[Row]:
         return sum(len(stream.reader.read(stream.indices(step))) for step in range(BATCHES))
 
     def augmented() -> int:
-        batches = enumerate(stream.batches(0, BATCHES))
-        return sum(len(augment(records, setting.size, seeded_generator(step), ONE_PROCESS)[0]) for step, records in batches)
+        crops = (
+            augment(batch, setting.size, PUBLISHED, seeded_generator(step), ONE_PROCESS)
+            for step, batch in enumerate(stream.batches(0, BATCHES))
+        )
+        return sum(len(images) for images, _, _ in crops)
 
     sides = {"conventional": conventional, "packed": packed, "augmented": augmented}
     rates = rates_in_turn(sides, setting.extent, fabric.device, "1 reading")

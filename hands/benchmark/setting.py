@@ -14,7 +14,7 @@ from hands.benchmark.measure import Extent
 from hands.errors import InvalidInput
 from hands.method.losses import cross_entropy_loss
 from hands.networks.hands_network import HandsNetwork, network_spec
-from hands.packed.augment import augment
+from hands.packed.augment import AugmentConfig, augment
 from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.packed.prepare import PackConfig, pack
@@ -28,6 +28,7 @@ from hands.training.devices import create_fabric, prepared_network, resolve_memo
 from hands.training.learner import Learner
 
 ONE_PROCESS = Shard(0, 1)
+PUBLISHED = AugmentConfig("published", hand_paste=0.0)
 SUBJECTS = 4
 TRAINING_LR = 3e-3
 TRAINING_STREAM = 90
@@ -139,8 +140,8 @@ def trained_network(setting: BenchSetting, fabric: Fabric) -> HandsNetwork:
     learner = Learner(fabric, network, TRAINING_LR, 0.0, setting.device.memory_format)
     stream = BatchStream(setting.reader("train", fabric), setting.batch_size, setting.seed, TRAINING_STREAM, ONE_PROCESS)
     weights = torch.ones(17, device=fabric.device)
-    for step, records in enumerate(stream.batches(0, 2 * stream.steps_per_epoch)):
-        images, labels = augment(records, setting.size, seeded_generator(setting.seed, step), ONE_PROCESS)
+    for step, batch in enumerate(stream.batches(0, 2 * stream.steps_per_epoch)):
+        images, labels, _ = augment(batch, setting.size, PUBLISHED, seeded_generator(setting.seed, step), ONE_PROCESS)
         learner.update(cross_entropy_loss(learner.forward(images), labels, weights))
     return prepared_network(fabric, network, setting.device.memory_format)
 

@@ -8,8 +8,8 @@ from lightning.fabric import Fabric
 from hands.method.losses import ADV_INPUTS, cross_entropy_loss, discriminator_loss, one_hot_labels, without_ignored
 from hands.networks.discriminator import Discriminator
 from hands.networks.hands_network import HandsNetwork
-from hands.packed.augment import augment
-from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
+from hands.packed.augment import AugmentConfig, augment
+from hands.packed.batches import Batch, BatchStream, RecordReader, Shard, seeded_generator
 from hands.packed.framing import framed_like
 from hands.training.learner import Learner
 from hands.training.loop import Recorder, ScheduleConfig, check_lr, fit
@@ -23,6 +23,7 @@ class Phase1Config:
     """adv_input: what D sees of G1, a name of losses.ADV_INPUTS; d_lr: D's learning rate."""
 
     schedule: ScheduleConfig
+    augment: AugmentConfig
     adv_input: str
     d_lr: float
     memory_format: str
@@ -43,18 +44,19 @@ class Phase1Data:
 class Phase1Step:
     """One step: G1 down the cross-entropy of a paired batch, then D down its loss on real and detached fake labels."""
 
-    def __init__(self, g1: Learner, d: Learner, weights: torch.Tensor, size: int, seed: int, adv_input: str):
+    def __init__(self, g1: Learner, d: Learner, weights: torch.Tensor, config: Phase1Config, size: int):
         self.g1 = g1
         self.d = d
         self.weights = weights
         self.size = size
-        self.seed = seed
-        self.d_input = ADV_INPUTS[adv_input]
+        self.seed = config.schedule.seed
+        self.augment_config = config.augment
+        self.d_input = ADV_INPUTS[config.adv_input]
         self.shard = Shard(g1.fabric.global_rank, g1.fabric.world_size)
 
-    def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+    def __call__(self, step: int, batches: tuple[Batch, ...]) -> dict[str, torch.Tensor]:
         generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
-        images, labels = augment(batches[0], self.size, generator, self.shard)
+        images, labels, _ = augment(batches[0], self.size, self.augment_config, generator, self.shard)
 
         # 1. G1 learns on pairs
         logits = self.g1.forward(images)
@@ -64,7 +66,7 @@ class Phase1Step:
         # 2. D learns on real and fake labels
         fake = without_ignored(self.d_input(logits.detach()), labels)
         if len(batches) > 1:
-            labels = with_unpaired(labels, batches, self.size, generator, self.shard)
+            labels = with_unpaired(labels, batches, self.size, self.augment_config, generator, self.shard)
         losses_d = update_discriminator(self.d, one_hot_labels(labels), fake)
         return {"loss_ce": loss_ce, "loss_total": loss_ce, **losses_d}
 
@@ -76,7 +78,7 @@ def masks_stream(reader: RecordReader, batch_size: int, seed: int, stream: int, 
 
 
 def with_unpaired(
-    labels: torch.Tensor, batches: tuple[torch.Tensor, ...], size: int, generator: torch.Generator, shard: Shard
+    labels: torch.Tensor, batches: tuple[Batch, ...], size: int, config: AugmentConfig, generator: torch.Generator, shard: Shard
 ) -> torch.Tensor:
     """The labels that D is shown as real, (N, 2, S, S): unpaired ones in place of as many paired ones, each framed as the one
     whose place it takes. So many as there are fake ones, which is all that D costs and what batch norm and both halves of its
@@ -84,13 +86,13 @@ def with_unpaired(
 
     Args:
         labels: (N, 2, S, S), paired.
-        batches: records of pairs, N, and of unpaired masks, at most as many.
+        batches: of pairs, N, and of unpaired masks, at most as many.
         generator: as it has augmented the pairs.
     """
     paired, unpaired = batches
-    framing = framed_like(unpaired[:, -2:], paired[: len(unpaired), -2:])
-    unpaired_labels = augment(unpaired, size, generator, shard, framing)[1]
-    return torch.cat([labels[len(unpaired) :], unpaired_labels])
+    framing = framed_like(unpaired.records[:, -2:], paired.records[: len(unpaired.records), -2:])
+    unpaired_labels = augment(unpaired, size, config, generator, shard, framing).labels
+    return torch.cat([labels[len(unpaired_labels) :], unpaired_labels])
 
 
 def update_discriminator(d: Learner, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -136,8 +138,7 @@ def fit_phase1(
         learners["g1"],
         learners["discriminator"],
         weights.to(fabric.device),
+        config,
         data.paired.subset.size,
-        schedule.seed,
-        config.adv_input,
     )
     return fit(fabric, schedule, tuple(streams), data.val, learners, train_step, recorder, checkpoint)

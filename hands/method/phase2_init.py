@@ -9,8 +9,8 @@ from hands.errors import InvalidInput
 from hands.method.losses import SegmentationLoss
 from hands.method.pseudo_labels import hands_present, kept_shares, most_confident, pseudo_labels
 from hands.networks.hands_network import HandsNetwork
-from hands.packed.augment import augment_unlabelled
-from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
+from hands.packed.augment import AugmentConfig, augment
+from hands.packed.batches import Batch, BatchStream, RecordReader, Shard, seeded_generator
 from hands.training.devices import prepared_network
 from hands.training.learner import Learner
 from hands.training.loop import Recorder, ScheduleConfig, fit
@@ -24,6 +24,7 @@ class Phase2InitConfig:
     """drop_fraction: the share of every batch, in [0, 1), whose labels G1 is least sure of and that is not learned."""
 
     schedule: ScheduleConfig
+    augment: AugmentConfig
     drop_fraction: float
     memory_format: str
 
@@ -43,21 +44,19 @@ class Phase2InitData:
 class Phase2InitStep:
     """One step: G1 labels a batch of the stream, the less confident part is dropped, G2 learns on the rest."""
 
-    def __init__(
-        self, g1: HandsNetwork, g2: Learner, loss: SegmentationLoss, drop_fraction: float, stream: BatchStream, seed: int
-    ):
+    def __init__(self, g1: HandsNetwork, g2: Learner, loss: SegmentationLoss, config: Phase2InitConfig, size: int):
         self.g1 = g1
         self.g2 = g2
         self.loss = loss
-        self.drop_fraction = drop_fraction
-        self.stream = stream
-        self.seed = seed
+        self.drop_fraction = config.drop_fraction
+        self.augment_config = config.augment
+        self.size = size
+        self.seed = config.schedule.seed
         self.shard = Shard(g2.fabric.global_rank, g2.fabric.world_size)
 
-    def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+    def __call__(self, step: int, batches: tuple[Batch, ...]) -> dict[str, torch.Tensor]:
         generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
-        size, hand_types = self.stream.reader.subset.size, self.stream.hand_types(step)
-        images, hand_types = augment_unlabelled(batches[0], hand_types, size, generator, self.shard)
+        images, _, hand_types = augment(batches[0], self.size, self.augment_config, generator, self.shard)
         hand_types = hand_types.to(images.device)
 
         # 1. G1 labels the hands that are there, and the less confident part of the batch is dropped
@@ -90,5 +89,5 @@ def fit_phase2_init(
     stream = BatchStream(data.unpaired_images, 2 * schedule.batch_size, schedule.seed, UNPAIRED_STREAM, shard)
     g1 = prepared_network(fabric, g1, config.memory_format)
     learner = Learner(fabric, g2, schedule.lr, schedule.ema_decay, config.memory_format)
-    train_step = Phase2InitStep(g1, learner, loss.to(fabric.device), config.drop_fraction, stream, schedule.seed)
+    train_step = Phase2InitStep(g1, learner, loss.to(fabric.device), config, data.unpaired_images.subset.size)
     return fit(fabric, schedule, (stream,), data.val, {"g2": learner}, train_step, recorder, checkpoint)

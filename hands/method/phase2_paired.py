@@ -12,8 +12,8 @@ from hands.method.losses import ADV_INPUTS, SegmentationLoss, adversarial_loss, 
 from hands.method.phase1 import discriminator_accuracy, masks_stream, update_discriminator, with_unpaired
 from hands.networks.discriminator import Discriminator
 from hands.networks.hands_network import HandsNetwork
-from hands.packed.augment import augment
-from hands.packed.batches import BatchStream, RecordReader, Shard, seeded_generator
+from hands.packed.augment import AugmentConfig, augment
+from hands.packed.batches import Batch, BatchStream, RecordReader, Shard, seeded_generator
 from hands.training.devices import prepared_network
 from hands.training.learner import Learner
 from hands.training.loop import Recorder, ScheduleConfig, check_lr, fit
@@ -29,6 +29,7 @@ class Phase2PairedConfig:
     of losses.ADV_INPUTS; update_discriminator: whether D goes on learning, with d_lr."""
 
     schedule: ScheduleConfig
+    augment: AugmentConfig
     adv_weight: float
     adv_input: str
     update_discriminator: bool
@@ -70,13 +71,14 @@ class Phase2PairedStep:
         self.adv_weight = config.adv_weight
         self.d_input = ADV_INPUTS[config.adv_input]
         self.seed = config.schedule.seed
+        self.augment_config = config.augment
         self.size = size
         self.shard = Shard(g2.fabric.global_rank, g2.fabric.world_size)
 
-    def __call__(self, step: int, batches: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+    def __call__(self, step: int, batches: tuple[Batch, ...]) -> dict[str, torch.Tensor]:
         fabric = self.g2.fabric
         generator = seeded_generator(self.seed, AUGMENT_STREAM, step)
-        images, labels = augment(batches[0], self.size, generator, self.shard)
+        images, labels, _ = augment(batches[0], self.size, self.augment_config, generator, self.shard)
 
         # 1. G2 learns on pairs and from D
         logits = self.g2.forward(images)
@@ -104,7 +106,7 @@ class Phase2PairedStep:
                 return losses | discriminator_accuracy(self.d(real), fake_logits)
         self.d.train().requires_grad_(True)
         if len(batches) > 1:
-            labels = with_unpaired(labels, batches, self.size, generator, self.shard)
+            labels = with_unpaired(labels, batches, self.size, self.augment_config, generator, self.shard)
         return losses | update_discriminator(self.d_learner, one_hot_labels(labels), fake)
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,13 @@ class Shard:
 
     rank: int
     world_size: int
+
+
+class Batch(NamedTuple):
+    """records: (N, C, P, P) uint8 on the training device. hand_types: (N,) int64 on the CPU, positions in parts.HAND_TYPES."""
+
+    records: torch.Tensor
+    hand_types: torch.Tensor
 
 
 class RecordReader:
@@ -94,11 +102,7 @@ class BatchStream:
         start = position * self.batch_size
         return batch[start : start + self.batch_size][self.shard.rank :: self.shard.world_size]
 
-    def hand_types(self, step: int) -> torch.Tensor:
-        """Positions (N,) int64 in parts.HAND_TYPES of the records of this process at a global step, on the CPU."""
-        return torch.from_numpy(self.reader.subset.hand_types[self.indices(step)].astype(np.int64))
-
-    def batches(self, first_step: int, last_step: int) -> Iterator[torch.Tensor]:
+    def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Records of the steps first_step..last_step-1; the next batch is read while the current one is trained on."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as pool:
             waiting = None
@@ -110,5 +114,7 @@ class BatchStream:
             if waiting is not None:
                 yield waiting.result()
 
-    def _read(self, step: int) -> torch.Tensor:
-        return self.reader.read(self.indices(step))
+    def _read(self, step: int) -> Batch:
+        indices = self.indices(step)
+        hand_types = torch.from_numpy(self.reader.subset.hand_types[indices].astype(np.int64))
+        return Batch(self.reader.read(indices), hand_types)

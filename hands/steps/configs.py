@@ -9,6 +9,7 @@ from hands.method.losses import SegmentationLoss
 from hands.method.phase1 import Phase1Config
 from hands.method.phase2_init import Phase2InitConfig
 from hands.method.phase2_paired import Phase2PairedConfig
+from hands.packed.augment import AugmentConfig
 from hands.packed.packed_set import PackedSet
 from hands.training.loop import ScheduleConfig
 
@@ -26,16 +27,19 @@ def schedule_config(params: SimpleNamespace) -> ScheduleConfig:
 
 
 def phase1_config(params: SimpleNamespace) -> Phase1Config:
-    return Phase1Config(schedule_config(params), params.adv_input, params.d_lr, params.memory_format)
+    augment = AugmentConfig(params.augmentation, params.hand_paste)
+    return Phase1Config(schedule_config(params), augment, params.adv_input, params.d_lr, params.memory_format)
 
 
 def phase2_init_config(params: SimpleNamespace) -> Phase2InitConfig:
-    return Phase2InitConfig(schedule_config(params), params.drop_fraction, params.memory_format)
+    augment = AugmentConfig(params.augmentation, hand_paste=0.0)  # G1 labels what is seen; there is no label to cut along
+    return Phase2InitConfig(schedule_config(params), augment, params.drop_fraction, params.memory_format)
 
 
 def phase2_paired_config(params: SimpleNamespace) -> Phase2PairedConfig:
     return Phase2PairedConfig(
         schedule=schedule_config(params),
+        augment=AugmentConfig(params.augmentation, params.hand_paste),
         adv_weight=params.adv_weight,
         adv_input=params.adv_input,
         update_discriminator=params.update_discriminator,

@@ -2,6 +2,7 @@
 
 DATA = ("packed_dir", "train_split", "val_split")
 SCHEDULE = ("seed", "epochs", "batch_size", "lr", "lr_schedule", "ema_decay", "eval_every")
+AUGMENTATION = ("augmentation", "hand_paste")
 CLASS_WEIGHTS = (
     "class_weights",
     "class_weight_exponent",

@@ -13,7 +13,7 @@ from torch import nn
 from hands.errors import InvalidInput
 from hands.evaluation.coverage import require_judged
 from hands.evaluation.inference import score_subset
-from hands.packed.batches import BatchStream, RecordReader, Shard
+from hands.packed.batches import Batch, BatchStream, RecordReader, Shard
 from hands.processes.progress import Progress
 from hands.training.learner import Learner
 from hands.training.resume import StopSignals, TrainingCheckpoint
@@ -87,7 +87,7 @@ class Recorder(Protocol):
     def restore(self, history: list[tuple[int, dict[str, float]]]) -> None: ...
 
 
-TrainStep = Callable[[int, tuple[torch.Tensor, ...]], dict[str, torch.Tensor]]
+TrainStep = Callable[[int, tuple[Batch, ...]], dict[str, torch.Tensor]]
 
 
 def fit(

@@ -56,7 +56,7 @@ def test_help_keeps_the_order_in_groups(entry_point):
 def test_groups_of_a_step():
     said = help_of("phase1")
     assert re.findall(r"^([A-Z]\w+):$", said, re.MULTILINE) == [
-        "Data", "Schedule", "Networks", "Losses", "Devices", "Checkpoints", "Help",
+        "Data", "Schedule", "Networks", "Augmentation", "Losses", "Devices", "Checkpoints", "Help",
     ]  # fmt: skip
     assert list(lines(said))[:5] == ["packed_dir", "train_split", "val_split", "unpaired", "seed"]
 

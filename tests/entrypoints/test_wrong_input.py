@@ -104,6 +104,7 @@ def test_output_folder_is_occupied(refused, tmp_path):
         ("phase2_paired", {"ce_weight": 0, "dice_weight": 0}, "ce_weight and dice_weight are both 0"),
         ("phase2_paired", {"adv_weight": 1.5}, "adv_weight is 1.5"),
         ("phase2_init", {"drop_fraction": 1}, "drop_fraction is 1.0"),
+        ("phase2_paired", {"hand_paste": 1.5}, "hand_paste is 1.5"),
     ],
 )
 def test_values_that_no_step_can_use(refused, logged, tiny_packed, tmp_path, entry_point, overrides, said):
@@ -119,6 +120,7 @@ def test_values_that_no_step_can_use(refused, logged, tiny_packed, tmp_path, ent
         ({"g2": "unet:nonsense"}, "'unet:nonsense' names no network"),
         ({"ce_weight": 0, "dice_weight": 0}, "both 0"),
         ({"adv_weight": 2}, "adv_weight is 2.0"),
+        ({"hand_paste": -1}, "hand_paste is -1.0"),
         ({"paired_lr": -1}, "lr is -1.0"),
         ({"size": 48}, "size is 48; expected a multiple of 32"),
         ({"n_val": 0}, "n_val is 0"),

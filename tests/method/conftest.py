@@ -1,11 +1,17 @@
 """Batches of the tiny packed set, as a step gets them."""
 
 import pytest
-import torch
 
+from hands.packed.batches import Batch
 from hands.packed.packed_set import PackedSet
+from tests.small_training import first_batch
 
 
 @pytest.fixture
-def paired_batch(tiny_packed: PackedSet) -> torch.Tensor:
-    return tiny_packed.subset("train").read(range(4), None)
+def paired_batch(tiny_packed: PackedSet) -> Batch:
+    return first_batch(tiny_packed, "train", 4)
+
+
+@pytest.fixture
+def unpaired_batch(tiny_packed: PackedSet) -> Batch:
+    return first_batch(tiny_packed, "unpaired_images", 8)

@@ -7,7 +7,7 @@ import pytest
 from hands.packed.packed_set import PackedSet
 from hands.parts import PART_SCORES
 from tests.small_training import Notebook, is_unchanged
-from tests.training_steps import STEPS, TrainingStep, small_start
+from tests.training_steps import AUGMENTED, STEPS, TrainingStep, small_start
 
 GIVEN = {
     "epochs": 2, "batch_size": 4, "lr": 5e-3, "lr_schedule": "cosine", "ema_decay": 0.9, "d_lr": 1e-3,
@@ -26,7 +26,7 @@ def trained(step: TrainingStep, packed: PackedSet, seed: int) -> SimpleNamespace
     return SimpleNamespace(step=step, start=start, networks=step.trained(start), notebook=notebook, best=best)
 
 
-@pytest.fixture(scope="module", params=STEPS, ids=lambda step: step.name)
+@pytest.fixture(scope="module", params=(*STEPS, AUGMENTED), ids=lambda step: step.name)
 def once(request: pytest.FixtureRequest, tiny_packed: PackedSet) -> SimpleNamespace:
     return trained(request.param, tiny_packed, seed=0)
 

@@ -21,11 +21,13 @@ from hands.method.losses import (
     without_ignored,
 )
 from hands.networks.discriminator import Discriminator
+from hands.packed.batches import Batch
 from hands.packed.ignored import known_pixels
 from hands.packed.packed_set import PackedSet
 from hands.parts import IGNORED
 from hands.training.learner import Learner
-from hands.training.loop import ScheduleConfig
+from tests.method.single_steps import SCHEDULE
+from tests.small_training import PUBLISHED, first_batch
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 WEIGHTS = torch.linspace(0.1, 1, 17)
@@ -214,11 +216,11 @@ def learner(network: nn.Module) -> Learner:
 
 
 @pytest.fixture
-def half_ignored(tiny_packed: PackedSet) -> torch.Tensor:
+def half_ignored(tiny_packed: PackedSet) -> Batch:
     """Four paired records whose left half nobody knows."""
-    records = tiny_packed.subset("train").read(range(4), None)
-    records[:, 3:, :, :20] = IGNORED
-    return records
+    batch = first_batch(tiny_packed, "train", 4)
+    batch.records[:, 3:, :, :20] = IGNORED
+    return batch
 
 
 def new_networks() -> tuple[nn.Module, Discriminator]:
@@ -233,23 +235,23 @@ def check_both_sides(real: torch.Tensor, fake: torch.Tensor) -> None:
     assert 0.4 < holes[0].double().mean() < 0.6
 
 
-def test_phase1_shows_d_the_same_holes_on_both_sides(half_ignored: torch.Tensor, monkeypatch: pytest.MonkeyPatch):
+def test_phase1_shows_d_the_same_holes_on_both_sides(half_ignored: Batch, monkeypatch: pytest.MonkeyPatch):
     shown = []
     monkeypatch.setattr(phase1, "update_discriminator", lambda d, real, fake: shown.append((real, fake)) or {})
     g1, d = new_networks()
-    step = phase1.Phase1Step(learner(g1), learner(d), torch.ones(17), 32, seed=0, adv_input="one_hot")
+    config = phase1.Phase1Config(SCHEDULE, PUBLISHED, "one_hot", 1e-3, "contiguous")
+    step = phase1.Phase1Step(learner(g1), learner(d), torch.ones(17), config, 32)
     loss = step(0, (half_ignored,))["loss_ce"]
     assert 0 < loss < 20
     check_both_sides(*shown[0])
 
 
-def test_phase2_shows_d_the_same_holes_on_both_sides(half_ignored: torch.Tensor, monkeypatch: pytest.MonkeyPatch):
+def test_phase2_shows_d_the_same_holes_on_both_sides(half_ignored: Batch, monkeypatch: pytest.MonkeyPatch):
     shown, judged = [], []
     monkeypatch.setattr(phase2_paired, "update_discriminator", lambda d, real, fake: shown.append((real, fake.detach())) or {})
     g2, d = new_networks()
     monkeypatch.setattr(phase2_paired, "adversarial_loss", lambda logits: judged.append(logits) or adversarial_loss(logits))
-    schedule = ScheduleConfig(seed=0, epochs=1, batch_size=4, lr=1e-3, lr_schedule="constant", ema_decay=0.0, eval_every=1)
-    config = phase2_paired.Phase2PairedConfig(schedule, 0.1, "one_hot", True, 1e-3, "contiguous")
+    config = phase2_paired.Phase2PairedConfig(SCHEDULE, PUBLISHED, 0.1, "one_hot", True, 1e-3, "contiguous")
     loss = SegmentationLoss(0.35, 0.65, "dice", 0.0, 17 * [1.0])
     step = phase2_paired.Phase2PairedStep(learner(g2), d, learner(d), loss, config, 32)
     assert math.isfinite(step(0, (half_ignored,))["loss_total"].item())

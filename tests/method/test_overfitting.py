@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hands.networks.hands_network import HandsNetwork, network_spec
-from hands.packed import augment
+from hands.packed import augment, published_augmentation
 from hands.packed.manifest import SUBSET_CHANNELS
 from hands.packed.packed_set import PackedSet
 from hands.packed.packed_writer import PackedWriter
@@ -54,8 +54,9 @@ LEARNED = 0.9
 def no_augmentation():
     """Learning by heart is about the step; a nearest-neighbour label of a few pixels is another one at each angle."""
     with pytest.MonkeyPatch.context() as patch:
-        for amplitude in ("SCALE_STEP", "ROTATION_PROBABILITY", "TRANSLATION", "COLOUR", "FLIP_PROBABILITY"):
-            patch.setattr(augment, amplitude, 0.0)
+        for amplitude in ("SCALE_STEP", "ROTATION_PROBABILITY", "TRANSLATION", "COLOUR"):
+            patch.setattr(published_augmentation, amplitude, 0.0)
+        patch.setattr(augment, "FLIP_PROBABILITY", 0.0)
         yield
 
 

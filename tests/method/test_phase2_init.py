@@ -1,5 +1,7 @@
 """Phase 2, weights initialization: what is dropped, and that G1 stays as it is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,11 +11,22 @@ from hands.method.losses import SegmentationLoss
 from hands.method.phase2_init import UNPAIRED_STREAM, Phase2InitConfig, Phase2InitData, Phase2InitStep, fit_phase2_init
 from hands.method.pseudo_labels import pseudo_labels
 from hands.packed import augment as augment_module
-from hands.packed.batches import BatchStream, Shard
+from hands.packed.batches import Batch, BatchStream, Shard
 from hands.packed.packed_set import PackedSet
 from hands.parts import HAND_TYPES
 from tests.method.single_steps import ONES, SCHEDULE, dice_and_ce
-from tests.small_training import Notebook, a_learner, frozen_copy, is_unchanged, one_process, reader, small_network
+from tests.small_training import (
+    PUBLISHED,
+    Notebook,
+    a_learner,
+    frozen_copy,
+    is_unchanged,
+    one_process,
+    reader,
+    small_network,
+)
+
+INIT = Phase2InitConfig(SCHEDULE, PUBLISHED, 0.5, "contiguous")
 
 KEPT = ("kept_left", "kept_right", "kept_interacting")
 
@@ -38,12 +51,7 @@ class Everywhere(torch.nn.Module):
         return logits
 
 
-@pytest.fixture
-def stream(tiny_packed: PackedSet) -> BatchStream:
-    return BatchStream(reader(tiny_packed, "unpaired_images"), 8, seed=0, stream=UNPAIRED_STREAM, shard=Shard(0, 1))
-
-
-def test_init_drops_exactly_the_less_confident_half(stream: BatchStream, monkeypatch: pytest.MonkeyPatch):
+def test_init_drops_exactly_the_less_confident_half(unpaired_batch: Batch, monkeypatch: pytest.MonkeyPatch):
     g1, g2 = small_network(1).eval().requires_grad_(False), small_network(0)
     labelled = {}
 
@@ -54,7 +62,7 @@ def test_init_drops_exactly_the_less_confident_half(stream: BatchStream, monkeyp
 
     monkeypatch.setattr(phase2_init_module, "pseudo_labels", watched_labels)
     loss = Watched()
-    values = Phase2InitStep(g1, a_learner(g2), loss, 0.5, stream, seed=0)(0, (next(stream.batches(0, 1)),))
+    values = Phase2InitStep(g1, a_learner(g2), loss, INIT, 32)(0, (unpaired_batch,))
     kept = sorted(sorted(range(8), key=lambda i: labelled["confidence"][i].item())[4:])
     assert torch.equal(loss.labels, labelled["labels"][kept])
     assert loss.logits.shape[0] == 4
@@ -63,12 +71,13 @@ def test_init_drops_exactly_the_less_confident_half(stream: BatchStream, monkeyp
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_init_teaches_background_where_a_hand_is_absent(stream: BatchStream, mirrored: bool, monkeypatch: pytest.MonkeyPatch):
+def test_init_teaches_background_where_a_hand_is_absent(tiny_packed, mirrored: bool, monkeypatch: pytest.MonkeyPatch):
     """In a mirrored picture it is the other hand."""
     monkeypatch.setattr(augment_module, "FLIP_PROBABILITY", float(mirrored))
-    loss = Watched()
+    loss, config = Watched(), replace(INIT, drop_fraction=0.0)
+    stream = BatchStream(reader(tiny_packed, "unpaired_images"), 8, seed=0, stream=UNPAIRED_STREAM, shard=Shard(0, 1))
     for step in range(4):
-        values = Phase2InitStep(Everywhere(), a_learner(small_network(0)), loss, 0.0, stream, seed=0)(
+        values = Phase2InitStep(Everywhere(), a_learner(small_network(0)), loss, config, 32)(
             step, (next(stream.batches(step, step + 1)),)
         )
         hand_types = [HAND_TYPES[code] for code in stream.reader.subset.hand_types[stream.indices(step)]]
@@ -83,9 +92,8 @@ def test_init_leaves_g1_alone(tiny_packed: PackedSet):
     g1, g2 = small_network(1), small_network(0)
     before, started = frozen_copy(g1), frozen_copy(g2)
     data = Phase2InitData(reader(tiny_packed, "unpaired_images"), reader(tiny_packed, "val"))
-    config = Phase2InitConfig(SCHEDULE, 0.5, "contiguous")
     notebook = Notebook()
-    fit_phase2_init(one_process(), config, data, g1, g2, dice_and_ce(), notebook)
+    fit_phase2_init(one_process(), INIT, data, g1, g2, dice_and_ce(), notebook)
     assert is_unchanged(g1, before)  # running statistics of batch norm as well
     assert not g1.training and not any(parameter.requires_grad for parameter in g1.parameters())
     assert not is_unchanged(g2, started)
@@ -98,17 +106,16 @@ def test_init_reads_twice_the_batch(tiny_packed: PackedSet, monkeypatch: pytest.
     call = Phase2InitStep.__call__
 
     def watched(self, step, batches):
-        sizes.append(len(batches[0]))
+        sizes.append(len(batches[0].records))
         return call(self, step, batches)
 
     monkeypatch.setattr(Phase2InitStep, "__call__", watched)
     data = Phase2InitData(reader(tiny_packed, "unpaired_images"), reader(tiny_packed, "val"))  # 16 pictures
-    config = Phase2InitConfig(SCHEDULE, 0.5, "contiguous")
-    fit_phase2_init(one_process(), config, data, small_network(1), small_network(0), dice_and_ce(), Notebook())
+    fit_phase2_init(one_process(), INIT, data, small_network(1), small_network(0), dice_and_ce(), Notebook())
     assert sizes == [8, 8, 8, 8]
 
 
 @pytest.mark.parametrize("drop_fraction", [-0.1, 1.0, float("nan")])
 def test_init_refuses_other_drop_fractions(drop_fraction: float):
     with pytest.raises(InvalidInput, match="drop_fraction"):
-        Phase2InitConfig(SCHEDULE, drop_fraction, "auto")
+        replace(INIT, drop_fraction=drop_fraction)

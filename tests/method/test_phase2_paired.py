@@ -17,13 +17,15 @@ from hands.method.phase2_paired import (
     fit_phase2_paired,
 )
 from hands.packed.augment import augment
-from hands.packed.batches import Shard, seeded_generator
+from hands.packed.batches import Batch, Shard, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.training.learner import Learner
 from tests.method.single_steps import SCHEDULE, dice_and_ce
 from tests.small_training import (
+    PUBLISHED,
     Notebook,
     a_learner,
+    first_batch,
     frozen_copy,
     is_unchanged,
     new_discriminator,
@@ -32,7 +34,9 @@ from tests.small_training import (
     small_network,
 )
 
-PAIRED = Phase2PairedConfig(SCHEDULE, 0.1, "one_hot", update_discriminator=True, d_lr=1e-3, memory_format="contiguous")
+PAIRED = Phase2PairedConfig(
+    SCHEDULE, PUBLISHED, 0.1, "one_hot", update_discriminator=True, d_lr=1e-3, memory_format="contiguous"
+)
 
 
 def paired_step(g2: nn.Module, d: nn.Module | None, d_learner: Learner | None, **changes) -> Phase2PairedStep:
@@ -40,7 +44,7 @@ def paired_step(g2: nn.Module, d: nn.Module | None, d_learner: Learner | None, *
 
 
 @pytest.mark.parametrize("adv_input", ["one_hot", "softmax"])
-def test_g2_learns_from_the_adversarial_term_alone(paired_batch: torch.Tensor, adv_input: str):
+def test_g2_learns_from_the_adversarial_term_alone(paired_batch: Batch, adv_input: str):
     g2, d = small_network(0), new_discriminator()
     seen = {}
     step = paired_step(g2, d, None, adv_weight=1.0, adv_input=adv_input)
@@ -57,13 +61,13 @@ def test_g2_learns_from_the_adversarial_term_alone(paired_batch: torch.Tensor, a
     assert all(total > 0 for name, total in seen.items() if name != "0.bias")
 
 
-def test_the_terms_are_weighted(paired_batch: torch.Tensor):
+def test_the_terms_are_weighted(paired_batch: Batch):
     values = paired_step(small_network(0), new_discriminator(), None, adv_weight=0.25)(0, (paired_batch,))
     segmentation = 0.35 * values["loss_ce"] + 0.65 * values["loss_dice"]
     torch.testing.assert_close(values["loss_total"], 0.75 * segmentation + 0.25 * values["loss_adv"])
 
 
-def test_d_rests_where_it_may_not_learn(paired_batch: torch.Tensor):
+def test_d_rests_where_it_may_not_learn(paired_batch: Batch):
     g2, d = small_network(0), new_discriminator()
     before, started = frozen_copy(d), frozen_copy(g2)
     values = paired_step(g2, d, None)(0, (paired_batch,))
@@ -74,27 +78,27 @@ def test_d_rests_where_it_may_not_learn(paired_batch: torch.Tensor):
 
 
 @pytest.mark.parametrize(("n", "shown"), [(4, 1), (2, 1), (1, 1)])
-def test_a_resting_d_is_shown_a_quarter_of_the_real_labels(paired_batch: torch.Tensor, n: int, shown: int):
+def test_a_resting_d_is_shown_a_quarter_of_the_real_labels(paired_batch: Batch, n: int, shown: int):
     d = new_discriminator()
     seen = []
     d.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    values = paired_step(small_network(0), d, None)(0, (paired_batch[:n],))
+    values = paired_step(small_network(0), d, None)(0, (Batch(*(part[:n] for part in paired_batch)),))
     fake, real = seen
     assert len(fake) == n and len(real) == shown
     assert set(real.unique().tolist()) == {0.0, 1.0}
     assert 0 <= values["d_real_acc"] <= 1
 
 
-def test_a_d_that_learns_sees_each_real_label_once(tiny_packed: PackedSet, paired_batch: torch.Tensor):
+def test_a_d_that_learns_sees_each_real_label_once(tiny_packed: PackedSet, paired_batch: Batch):
     d = new_discriminator()
     seen = []
     d.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    masks = tiny_packed.subset("unpaired_masks").read(range(2), None)
+    masks = first_batch(tiny_packed, "unpaired_masks", 2)
     paired_step(small_network(0), d, a_learner(d))(0, (paired_batch, masks))
     assert seen == [4, 8]  # to teach G2; then to learn, from as many real as fake maps
 
 
-def test_d_learns_where_it_may(paired_batch: torch.Tensor):
+def test_d_learns_where_it_may(paired_batch: Batch):
     g2, d = small_network(0), new_discriminator()
     before = frozen_copy(d)
     values = paired_step(g2, d, a_learner(d))(0, (paired_batch,))
@@ -103,7 +107,7 @@ def test_d_learns_where_it_may(paired_batch: torch.Tensor):
     assert "loss_d" in values and d.training
 
 
-def test_d_that_learns_does_not_change_g2s_step(paired_batch: torch.Tensor):
+def test_d_that_learns_does_not_change_g2s_step(paired_batch: Batch):
     """D is updated after G2, and its gradients come from its own loss."""
     alone, beside = small_network(0), small_network(0)
     paired_step(alone, new_discriminator(), None)(0, (paired_batch,))
@@ -112,9 +116,9 @@ def test_d_that_learns_does_not_change_g2s_step(paired_batch: torch.Tensor):
     assert is_unchanged(alone, beside.state_dict())
 
 
-def test_the_terms_gradients_are_compared(paired_batch: torch.Tensor):
+def test_the_terms_gradients_are_compared(paired_batch: Batch):
     g2, d, config = small_network(0), new_discriminator(), replace(PAIRED, adv_weight=0.25)
-    images, labels = augment(paired_batch, 32, seeded_generator(SCHEDULE.seed, AUGMENT_STREAM, 0), Shard(0, 1))
+    images, labels, _ = augment(paired_batch, 32, PUBLISHED, seeded_generator(SCHEDULE.seed, AUGMENT_STREAM, 0), Shard(0, 1))
     logits = g2(images)
     segmentation = dice_and_ce()(logits, labels)["loss_total"]
     adversarial = adversarial_loss(d.eval()(straight_through_one_hot(logits)))
@@ -125,7 +129,7 @@ def test_the_terms_gradients_are_compared(paired_batch: torch.Tensor):
 
 
 @pytest.mark.parametrize("adv_input", ["one_hot", "softmax"])
-def test_comparing_gradients_changes_no_weight(paired_batch: torch.Tensor, monkeypatch: pytest.MonkeyPatch, adv_input: str):
+def test_comparing_gradients_changes_no_weight(paired_batch: Batch, monkeypatch: pytest.MonkeyPatch, adv_input: str):
     networks = [small_network(0), small_network(0)]
     steps = [paired_step(g2, new_discriminator(), None, adv_input=adv_input) for g2 in networks]
     for number in range(2):
@@ -136,13 +140,13 @@ def test_comparing_gradients_changes_no_weight(paired_batch: torch.Tensor, monke
     assert is_unchanged(networks[0], networks[1].state_dict())
 
 
-def test_without_labels_nothing_is_compared(paired_batch: torch.Tensor):
+def test_without_labels_nothing_is_compared(paired_batch: Batch):
     """adv_weight=1: a ratio to nothing would end the training as diverged."""
     values = paired_step(small_network(0), new_discriminator(), None, adv_weight=1.0)(0, (paired_batch,))
     assert "adv_grad_ratio" not in values
 
 
-def test_without_the_adversarial_term_there_is_no_d(paired_batch: torch.Tensor):
+def test_without_the_adversarial_term_there_is_no_d(paired_batch: Batch):
     """The weights are those that a D of no weight leaves."""
     alone, beside = small_network(0), small_network(0)
     for number in range(2):

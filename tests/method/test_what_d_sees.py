@@ -8,6 +8,8 @@ from hands.method.phase1 import with_unpaired
 from hands.packed.augment import augment
 from hands.packed.batches import Shard, seeded_generator
 from tests.method.what_d_sees import ALONE, as_packed_and_as_seen, told_apart
+from tests.packed.augmented_records import interacting
+from tests.small_training import PUBLISHED
 
 SIZE, SIDE = 64, 80
 
@@ -53,9 +55,9 @@ def test_processes_together_see_what_one_sees():
     masks = ellipses(np.full(4, 0.8), np.zeros((4, 2)), generator)
 
     def seen(share: slice, shard: Shard) -> torch.Tensor:
-        drawn, batches = seeded_generator(0), (pairs[share], masks[share])
-        labels = augment(batches[0], SIZE, drawn, shard)[1]
-        return with_unpaired(labels, batches, SIZE, drawn, shard)[-len(batches[1]) :]
+        drawn, batches = seeded_generator(0), (interacting(pairs[share]), interacting(masks[share]))
+        labels = augment(batches[0], SIZE, PUBLISHED, drawn, shard).labels
+        return with_unpaired(labels, batches, SIZE, PUBLISHED, drawn, shard)[-len(masks[share]) :]
 
     whole = seen(slice(None), ALONE)
     assert len(whole) == 4

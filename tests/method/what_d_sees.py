@@ -15,6 +15,8 @@ from hands.packed.augment import augment
 from hands.packed.batches import Shard, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.parts import shows_part
+from tests.packed.augmented_records import interacting
+from tests.small_training import PUBLISHED
 
 ALONE = Shard(0, 1)
 BOX = 4  # the first columns of frames_of
@@ -47,10 +49,11 @@ def as_packed_and_as_seen(pairs: torch.Tensor, masks: torch.Tensor, size: int, s
     Args:
         pairs: records, twice as many as masks: those of the first half lend their frames, those of the second are compared.
     """
-    labels = augment(pairs, size, seeded_generator(seed, 0), ALONE)[1]
-    as_packed = augment(masks, size, seeded_generator(seed, 1), ALONE)[1]
-    seen = with_unpaired(labels, (pairs, masks), size, seeded_generator(seed, 1), ALONE)
-    kept, framed = seen.split(len(masks))
+    pairs, masks = interacting(pairs), interacting(masks)  # hand types matter where hands are pasted alone
+    labels = augment(pairs, size, PUBLISHED, seeded_generator(seed, 0), ALONE).labels
+    as_packed = augment(masks, size, PUBLISHED, seeded_generator(seed, 1), ALONE).labels
+    seen = with_unpaired(labels, (pairs, masks), size, PUBLISHED, seeded_generator(seed, 1), ALONE)
+    kept, framed = seen.split(len(as_packed))
     return frames_of(kept), frames_of(as_packed), frames_of(framed)
 
 

@@ -7,41 +7,37 @@ import torch
 import torch.nn.functional as F
 
 from hands.packed import augment as module
-from hands.packed.augment import _crop_transforms, augment, augment_unlabelled, centre
-from hands.packed.batches import Shard, seeded_generator
+from hands.packed import published_augmentation
+from hands.packed.augment import AugmentConfig, centre
+from hands.packed.batches import Batch, Shard, seeded_generator
+from hands.packed.published_augmentation import draw_maps
 from hands.parts import PART_COLOURS
+from tests.packed.augmented_records import ALONE, SIDE, SIZE, decomposed, painted_records, random_records
 
-ALONE = Shard(0, 1)
-SIZE, SIDE = 64, 80
+PUBLISHED = AugmentConfig("published", hand_paste=0.0)
 
 
-def random_records(n: int, channels: int = 5, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    records = torch.randint(0, 256, (n, channels, SIDE, SIDE), generator=generator, dtype=torch.uint8)
-    if channels != 3:
-        records[:, -2:] %= 17
-    return records
+def augment(
+    records: torch.Tensor, size: int, generator: torch.Generator, shard: Shard
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and labels of published augmentation."""
+    batch = Batch(records, torch.full((len(records),), 2))
+    return module.augment(batch, size, PUBLISHED, generator, shard)[:2]
 
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """No movement, no colour, no flip."""
-    for name in ("SCALE_STEP", "ROTATION_STEP", "TRANSLATION", "COLOUR", "FLIP_PROBABILITY"):
-        monkeypatch.setattr(module, name, 0.0)
+    for name in ("SCALE_STEP", "ROTATION_STEP", "TRANSLATION", "COLOUR"):
+        monkeypatch.setattr(published_augmentation, name, 0.0)
+    monkeypatch.setattr(module, "FLIP_PROBABILITY", 0.0)
 
 
-def drawn(n: int, size: int = SIZE, side: int = SIDE, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def drawn(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Unflipped maps (N, 2, 3) in units of the box's half side, and the same with flips."""
     flips = torch.zeros(n, dtype=torch.bool)
-    plain, flipped = (_crop_transforms(n, side, size, which, seeded_generator(seed)) * side / size for which in (flips, ~flips))
+    plain, flipped = (draw_maps(n, which, seeded_generator(seed)) for which in (flips, ~flips))
     return plain, flipped
-
-
-def decomposed(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scale of the picture, angle in degrees and translation (N, 2) of maps of similarity transforms."""
-    scale = 1 / torch.linalg.det(matrix[:, :, :2]).sqrt()
-    angle = torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]))
-    return scale, angle, matrix[:, :, 2]
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
@@ -107,20 +103,11 @@ def test_hand_types_move_with_the_pictures():
     records, hand_types = random_records(60), torch.arange(60) % 3
     records[hand_types == 1, 3], records[hand_types == 0, 4] = 0, 0  # no left hand, no right hand
     images, labels = augment(records, SIZE, seeded_generator(0), ALONE)
-    own_images, moved = augment_unlabelled(records[:, :3], hand_types, SIZE, seeded_generator(0), ALONE)
+    own_images, _, moved = module.augment(Batch(records[:, :3], hand_types), SIZE, PUBLISHED, seeded_generator(0), ALONE)
     assert torch.equal(own_images, images)
     shows = labels.flatten(2).any(2)  # (N, 2)
     assert torch.equal(shows, torch.tensor([[True, False], [False, True], [True, True]])[moved])
     assert 0 < (moved != hand_types).sum() < 40 and torch.equal(hand_types, torch.arange(60) % 3)
-
-
-def painted_records(n: int) -> torch.Tensor:
-    """Blocks of one part, the same for both hands, painted into the picture in the part's colour."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 17, (n, 1, SIDE // 8, SIDE // 8), generator=generator)
-    labels = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)
-    colours = torch.from_numpy(PART_COLOURS)[labels[:, 0]].permute(0, 3, 1, 2)
-    return torch.cat([colours, labels.byte(), labels.byte()], dim=1)
 
 
 def test_picture_and_labels_move_together():
@@ -185,7 +172,7 @@ def test_maps_are_similarities():
 
 
 def test_scale_above_one_enlarges_the_picture(still, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "SCALE_STEP", 0.2)
+    monkeypatch.setattr(published_augmentation, "SCALE_STEP", 0.2)
     records = torch.zeros(64, 2, SIDE, SIDE, dtype=torch.uint8)
     records[:, :, 24:56, 24:56] = 1  # 32 x 32 in the middle
     _, labels = augment(records, SIZE, seeded_generator(0), ALONE)
@@ -218,8 +205,8 @@ def test_the_record_holds_all_that_can_be_sampled():
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_nothing_beyond_the_record_is_sampled_at_the_extremes(monkeypatch: pytest.MonkeyPatch, sign: float):
-    monkeypatch.setattr(module, "COLOUR", 0.0)
-    monkeypatch.setattr(module, "ROTATION_PROBABILITY", 1.1)
+    monkeypatch.setattr(published_augmentation, "COLOUR", 0.0)
+    monkeypatch.setattr(published_augmentation, "ROTATION_PROBABILITY", 1.1)
     monkeypatch.setattr(torch, "randn", lambda n, generator: torch.full((n,), 9.0 * sign))
     for size in (16, 32, 64, 128):
         records = torch.full((8, 5, size * 5 // 4, size * 5 // 4), 255, dtype=torch.uint8)
@@ -277,3 +264,25 @@ def test_records_are_left_alone():
     augment(records, SIZE, seeded_generator(0), ALONE)
     centre(records, SIZE)
     assert torch.equal(records, copy)
+
+
+def test_published_is_what_it_was():
+    """Drawn in this order, sampled and coloured in this way, bit for bit: published results are to be had again."""
+    records = random_records(16)
+    generator = seeded_generator(7)
+    flips = torch.rand(16, generator=generator) < 0.5
+    scale = 1 + 0.01 * torch.randn(16, generator=generator).clamp_(-1, 1)
+    rotated = torch.rand(16, generator=generator) < 0.6
+    angle = rotated * 5.0 * torch.randn(16, generator=generator).clamp_(-2, 2) * (math.pi / 180)
+    shift = 0.01 * 2 * (2 * torch.rand(16, 2, generator=generator) - 1)
+    gains = 1 + 0.01 * (2 * torch.rand(16, 3, 1, 1, generator=generator) - 1)
+    cosine, sine = (1 / scale) * torch.cos(angle), (1 / scale) * torch.sin(angle)
+    theta = torch.stack([cosine, -sine, shift[:, 0], sine, cosine, shift[:, 1]], dim=1).view(16, 2, 3)
+    theta[:, :, 0] *= torch.where(flips, -1.0, 1.0).unsqueeze(1)
+    grid = F.affine_grid(theta * (SIZE / SIDE), [16, 5, SIZE, SIZE], align_corners=False)
+    values = records.to(torch.float32, memory_format=torch.channels_last)
+    expected = (F.grid_sample(values[:, :3], grid, mode="bilinear", align_corners=False) * (gains / 255)).clamp_(0, 1)
+    labels = F.grid_sample(values[:, 3:], grid, mode="nearest", align_corners=False).long()
+    labels = torch.where(flips.view(16, 1, 1, 1), labels.flip(1), labels)
+    found = augment(records, SIZE, seeded_generator(7), ALONE)
+    assert torch.equal(found[0], expected) and torch.equal(found[1], labels)

@@ -58,13 +58,14 @@ def test_starting_in_the_middle_reads_the_same_records(reader: RecordReader):
     whole = list(BatchStream(reader, 4, 7, 0, ALONE).batches(0, 8))
     rest = list(BatchStream(reader, 4, 7, 0, ALONE).batches(5, 8))
     assert len(whole) == 8 and len(rest) == 3
-    assert all(torch.equal(a, b) for a, b in zip(whole[5:], rest, strict=True))
+    assert all(torch.equal(a.records, b.records) for a, b in zip(whole[5:], rest, strict=True))
 
 
 def test_batches_are_the_records_of_the_indices(reader: RecordReader):
     stream = BatchStream(reader, 4, 7, 0, ALONE)
     for step, batch in enumerate(stream.batches(0, 5)):
-        assert torch.equal(batch, reader.subset.read(stream.indices(step), None))
+        assert torch.equal(batch.records, reader.subset.read(stream.indices(step), None))
+        assert batch.hand_types.tolist() == reader.subset.hand_types[stream.indices(step)].tolist()
 
 
 @pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
@@ -73,8 +74,8 @@ def test_hand_types_are_those_of_the_records(reader: RecordReader, rank: int, wo
     stream = BatchStream(reader, 4, 7, 0, Shard(rank, world_size))
     for step, batch in enumerate(stream.batches(0, 7)):
         expected = reader.subset.hand_types[stream.indices(step)]
-        assert stream.hand_types(step).tolist() == expected.tolist()
-        assert torch.equal(batch, reader.subset.read(stream.indices(step), None))
+        assert batch.hand_types.tolist() == expected.tolist()
+        assert torch.equal(batch.records, reader.subset.read(stream.indices(step), None))
 
 
 def test_no_steps_no_batches(reader: RecordReader):

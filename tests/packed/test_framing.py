@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from hands.packed import augment as module
+from hands.packed import published_augmentation
 from hands.packed.augment import augment
 from hands.packed.batches import Shard, seeded_generator
 from hands.packed.framing import framed_like
 from hands.parts import IGNORED
+from tests.packed.augmented_records import interacting
+from tests.small_training import PUBLISHED
 
 SIZE, SIDE = 32, 40
 IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -23,8 +26,9 @@ def with_box(top: int, left: int, height: int, width: int) -> torch.Tensor:
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCALE_STEP", "ROTATION_STEP", "TRANSLATION", "FLIP_PROBABILITY"):
-        monkeypatch.setattr(module, name, 0.0)
+    monkeypatch.setattr(module, "FLIP_PROBABILITY", 0.0)
+    for name in ("SCALE_STEP", "ROTATION_STEP", "TRANSLATION"):
+        monkeypatch.setattr(published_augmentation, name, 0.0)
 
 
 def test_a_map_by_hand():
@@ -36,21 +40,21 @@ def test_a_map_by_hand():
 
 def test_hands_lie_as_in_the_other_record(still):
     labels, frames = with_box(10, 16, 10, 8), with_box(5, 10, 20, 16)
-    seen = augment(labels, SIZE, seeded_generator(0), Shard(0, 1), framed_like(labels, frames))[1]
+    seen = augment(interacting(labels), SIZE, PUBLISHED, seeded_generator(0), Shard(0, 1), framed_like(labels, frames)).labels
     assert torch.equal(seen, frames[..., 4:36, 4:36].long())
 
 
 def test_each_record_has_its_own_frame(still):
     labels = torch.cat([with_box(10, 16, 10, 8), with_box(12, 4, 20, 30)])
     frames = torch.cat([with_box(8, 16, 10, 8), with_box(6, 8, 20, 30)])
-    seen = augment(labels, SIZE, seeded_generator(0), Shard(0, 1), framed_like(labels, frames))[1]
+    seen = augment(interacting(labels), SIZE, PUBLISHED, seeded_generator(0), Shard(0, 1), framed_like(labels, frames)).labels
     assert torch.equal(seen, frames[..., 4:36, 4:36].long())
 
 
 def test_the_shape_stays(still):
     """A box that is wide is framed like a box that is high by their longer sides."""
     labels, frames = with_box(14, 10, 10, 20), with_box(10, 12, 20, 16)
-    seen = augment(labels, SIZE, seeded_generator(0), Shard(0, 1), framed_like(labels, frames))[1]
+    seen = augment(interacting(labels), SIZE, PUBLISHED, seeded_generator(0), Shard(0, 1), framed_like(labels, frames)).labels
     assert torch.equal(seen, with_box(15, 10, 10, 20)[..., 4:36, 4:36].long())
 
 

@@ -9,8 +9,9 @@ import torch
 
 from hands.files.crop import box_around
 from hands.packed import augment as augment_module
-from hands.packed.augment import augment
-from hands.packed.batches import Shard, seeded_generator
+from hands.packed import published_augmentation
+from hands.packed.augment import AugmentConfig, augment
+from hands.packed.batches import Batch, Shard, seeded_generator
 from hands.packed.packed_set import PackedSet
 from hands.packed.packed_writer import count_classes
 from hands.packed.prepare import PackConfig, pack
@@ -109,10 +110,11 @@ def test_count_classes_by_hand():
 def test_augmentation_moves_and_mirrors_them(monkeypatch: pytest.MonkeyPatch):
     records = torch.zeros(64, 5, 80, 80, dtype=torch.uint8)
     records[:, 3, :, :40] = IGNORED
-    _, labels = augment(records, 64, seeded_generator(0), Shard(0, 1))
+    published = AugmentConfig("published", hand_paste=0.0)
+    labels = augment(Batch(records, torch.full((64,), 2)), 64, published, seeded_generator(0), Shard(0, 1)).labels
     assert set(labels.unique().tolist()) == {0, IGNORED}
     monkeypatch.setattr(augment_module, "FLIP_PROBABILITY", 1.0)
     for name in ("SCALE_STEP", "ROTATION_STEP", "TRANSLATION"):
-        monkeypatch.setattr(augment_module, name, 0.0)
-    _, labels = augment(records[:1], 64, seeded_generator(0), Shard(0, 1))
+        monkeypatch.setattr(published_augmentation, name, 0.0)
+    labels = augment(Batch(records[:1], torch.tensor([2])), 64, published, seeded_generator(0), Shard(0, 1)).labels
     assert (labels[0, 0] == 0).all() and (labels[0, 1, :, :32] == 0).all() and (labels[0, 1, :, 32:] == IGNORED).all()

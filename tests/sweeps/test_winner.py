@@ -68,7 +68,7 @@ def test_main_trains_by_all_that_gave_the_score_for_its_own_time_and_on_its_own_
         "class_weights": "inverse", "palm_factor": 2, "ce_weight": 0.2, "dice_weight": 0.8, "lr": 0.001, "paired_lr": 0.002,
         "lr_schedule": "constant", "ema_decay": 0, "batch_size": 8, "drop_fraction": 0.25, "adv_input": "softmax",
         "update_discriminator": True, "d_lr": 1e-4, "unpaired": "images", "encoder_weights": "none", "loss": "jaccard",
-        "dice_alpha": 0.5,
+        "dice_alpha": 0.5, "augmentation": "strong", "hand_paste": 0.5,
     }  # fmt: skip
     left = {"seed": 7, "eval_every": 1, "paired_epochs": 99, "train_split": "minitrain", "val_split": "minival"}
     path = written(tmp_path, **changed, **left)

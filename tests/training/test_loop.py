@@ -260,7 +260,7 @@ def test_steps_and_batches_are_handed_over_in_order(streams, val, scripted_score
 
     def step(number, batches):
         assert len(batches) == 1 and learner.network.training
-        assert torch.equal(batches[0], streams[0].reader.read(streams[0].indices(number)))
+        assert torch.equal(batches[0].records, streams[0].reader.read(streams[0].indices(number)))
         seen.append(number)
         return {"loss_total": torch.tensor(0.0)}
 

@@ -20,7 +20,7 @@ from tests.full_disk import files_up_to
 from tests.hostile_input import Attack
 from tests.project import handlers_kept
 from tests.small_training import Notebook, is_unchanged
-from tests.training_steps import PHASE2_INIT, STEPS, TrainingStep, small_start
+from tests.training_steps import AUGMENTED, PHASE2_INIT, STEPS, TrainingStep, small_start
 
 GIVEN = {
     "seed": 3, "epochs": 3, "batch_size": 4, "lr": 5e-3, "lr_schedule": "cosine", "ema_decay": 0.9, "eval_every": 2,
@@ -56,7 +56,7 @@ def counted(last: float = math.inf) -> Iterator[list[None]]:
         yield made
 
 
-@pytest.fixture(scope="module", params=STEPS, ids=lambda step: step.name)
+@pytest.fixture(scope="module", params=(*STEPS, AUGMENTED), ids=lambda step: step.name)
 def whole(request: pytest.FixtureRequest, tiny_packed: PackedSet) -> SimpleNamespace:
     """A step that nobody breaks off."""
     notes = Notebook()
