@@ -182,7 +182,7 @@ def test_mlflow_run_into_a_folder_with_a_space(store, session_store, tmp_path):
     small = {"width": 48, "height": 48, "paired_subjects": 1, "unpaired_subjects": 1, "eval_subjects": 1, "workers": 1}
     done, run = by_mlflow(store, session_store, "synthesize", out_dir=out_dir, **counts, **small)
     assert done.returncode == 0, done.stderr
-    assert run.info.status == "FINISHED" and run.info.run_name == "synthesize"
+    assert run.info.status == "FINISHED" and run.info.run_name == "synthesize level 1 seed 0"
     assert run.data.params["n_paired"] == "2"
     assert len(run.data.tags["mlflow.source.git.commit"]) == 40
     assert Path(run.data.tags["hands.output.data_dir"]) == out_dir and (out_dir / "interhand.lmdb").is_dir()
