@@ -33,7 +33,6 @@ FLAGS = (
 )  # fmt: skip
 CLOSE_ASSISTANT = "document.querySelector('[data-component-id=\"mlflow.assistant.chat_panel.close\"]')?.click()"
 SCROLL = "document.querySelectorAll('.ag-body-horizontal-scroll-viewport').forEach(bar => bar.scrollLeft = {pixels})"
-HEAD = "[...document.querySelectorAll('.ag-header-cell')].find(cell => cell.innerText.trim() === 'val/miou')"
 BESIDE_SCORES = 760  # pixels to the right, where the models table has its scores
 SEEN = """[...document.querySelectorAll('body *')].filter(element => {
     const own = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim())
@@ -181,17 +180,9 @@ def main(tracking_uri: str, out: str) -> None:
         for name, (place, text) in places.items():
             browser.open(f"{address}/{place}", text)
             if name == "models":
-                sort_by_score(browser)
+                browser.run(SCROLL.format(pixels=BESIDE_SCORES))
+                time.sleep(1)
             browser.take(Path(out) / f"{name}.png")
-
-
-def sort_by_score(browser: Browser) -> None:
-    """Does with the models table what a person does: goes to its scores and clicks the headline's head, best first."""
-    browser.run(SCROLL.format(pixels=BESIDE_SCORES))
-    for _ in range(2):
-        time.sleep(1)
-        browser.run(f"{HEAD}?.querySelector('.ag-header-cell-label, .ag-cell-label-container, div')?.click()")
-    time.sleep(2)
 
 
 if __name__ == "__main__":
