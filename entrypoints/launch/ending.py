@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from entrypoints.launch import places
-from entrypoints.launch.stopping import forget_pointer
+from entrypoints.launch.stopping import forget_pointers
 from hands.errors import masked
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def _run() -> "mlflow.ActiveRun | None":
 
 
 def _leave() -> None:
-    run = _run()
-    if run is not None:
-        forget_pointer(run.info.run_id)
+    tracking = sys.modules.get("hands.tracking")
+    if tracking:
+        forget_pointers(tracking.pointers())
 
 
 def _say_where() -> None:

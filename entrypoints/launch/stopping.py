@@ -106,9 +106,9 @@ def end_as_killed() -> None:
         _launcher.let_it_end(stopped=True)
 
 
-def forget_pointer(run_id: str) -> None:
-    """Sees to it that the run that `mlflow run` has made goes, where the one that was begun, with this id, took its place."""
-    if _launcher is not None and _launcher.run_id not in ("", run_id):
+def forget_pointers(run_ids: set[str]) -> None:
+    """Sees to it that the run that `mlflow run` has made goes, where it is one of these, whose place another took."""
+    if _launcher is not None and _launcher.run_id in run_ids:
         _launcher.let_it_end(stopped=False)
 
 

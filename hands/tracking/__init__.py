@@ -45,6 +45,7 @@ EMPTY = "''"  # as `mlflow run` logs a parameter that is
 BRIEF_S = 10
 
 _begun: mlflow.ActiveRun | None = None
+_pointers: set[str] = set()
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # it reports every start and stop
 logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # and every look at an input example
@@ -74,6 +75,8 @@ def run(
     else:
         experiment = own_place(entry_point)
     run_id = resumed if experiment is None else moved(experiment)
+    if given not in (None, run_id) and (resumed or experiment is not None):
+        _pointers.add(given)
     active = mlflow.start_run(run_id=run_id, experiment_id=experiment, tags=tags, log_system_metrics=system_metrics)
     _begun = active
     try:
@@ -109,6 +112,11 @@ def name_run(name: str) -> None:
 def begun() -> mlflow.ActiveRun | None:
     """The run that this process has begun last, ended or not."""
     return _begun
+
+
+def pointers() -> set[str]:
+    """Runs that `mlflow run` has made and that this process has begun another one for."""
+    return _pointers
 
 
 def fail_early(entry_point: str, params: dict[str, object], error: Exception) -> None:
