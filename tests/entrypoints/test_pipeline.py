@@ -48,7 +48,7 @@ def finished(tmp_path_factory, store_template) -> SimpleNamespace:
     done = subprocess.run(
         command("pipeline", *arguments("main", **recipe)),
         cwd=ROOT,
-        env=environment(uri),
+        env=environment(uri, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1"),  # seconds; else short steps have none
         capture_output=True,
         text=True,
     )

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import mlflow
 import psutil
 import pytest
 from mlflow import MlflowClient
 
-from entrypoints.launch import afterwards
+from entrypoints.launch import afterwards, stopping
 from hands.tracking import PROCESS_TAG
 from hands.tracking.experiments import SHOWN_BY
 from tests.project import ROOT, environment, living, mlflow_run, new_store, wait_until
@@ -98,6 +99,18 @@ def test_what_it_cannot_say_is_said_without_a_password(launcher):
     done = subprocess.run(words, cwd=ROOT, env=away, pass_fds=[launcher.descriptor], capture_output=True, text=True)
     assert done.returncode == 1 and "may show another state than KILLED" in done.stderr
     assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_only_the_launchers_run_is_seen_to_and_only_where_another_took_its_place(monkeypatch):
+    """Entry points that are called in one process leave nothing behind for each other's runs."""
+    left = []
+    launcher = SimpleNamespace(run_id="made by mlflow run", let_it_end=lambda stopped: left.append(stopped))
+    monkeypatch.setattr(stopping, "_launcher", launcher)
+    stopping.forget_pointers(set())
+    stopping.forget_pointers({"another"})
+    assert left == []
+    stopping.forget_pointers({"another", "made by mlflow run"})
+    assert left == [False]
 
 
 def test_it_does_not_wait_forever(store, run_id, launcher, monkeypatch):

@@ -15,6 +15,7 @@ from hands.parts import HAND_TYPES, PART_NAMES
 from hands.raw.provenance import UNKNOWN
 from hands.steps import start
 from hands.tracking import COVERAGE_TAG
+from hands.tracking.models import short_name
 from hands.training.state import BestEpoch
 from sweeps import given, setting
 from sweeps.space import load_space
@@ -143,7 +144,8 @@ def test_what_cannot_be_scored_is_said_and_tagged(store, logged, a_set):
         f"val: no picture shows {', '.join(PART_NAMES[1:5] + PART_NAMES[6:])}; nothing is said of how well they are found",
     ]
     assert run.data.tags[COVERAGE_TAG + "val"].splitlines() == said
-    assert [line.removeprefix("== ") for line in result.output.splitlines() if line.startswith("== val")] == said
+    *printed, score = [line.removeprefix("== ") for line in result.output.splitlines() if line.startswith("== val")]
+    assert printed == said and score == f"val/miou {run.data.metrics['val/miou']:.4f} of {short_name(logged.g2_uri)}"
     scores = {name for name in run.data.metrics if name.startswith("val/") and "/iou/" not in name}
     assert scores == {"val/miou", "val/miou_single", "val/miou_dataset", "val/miou_dataset_l", "val/absent_hand"}
 
