@@ -191,7 +191,8 @@ def test_best_parameters_rerun_alone_give_the_same_score(params, sweep_run, stor
     study, objective = prepare(given)
     take(study, objective)
     trial = [trial for trial in study.trials if trial.state == TrialState.COMPLETE][-1]  # others may wait
-    weights = {"class_weights": given.class_weights} | objective.space.weights(trial.params)
+    of_sweep = {"class_weights": given.class_weights, "adv_weight": given.adv_weight}
+    weights = of_sweep | objective.space.weights(trial.params)
     shared = {
         name: getattr(given, name)
         for name in ("packed_dir", "batch_size", "lr_schedule", "ema_decay", "seed", "precision", "accelerator",
