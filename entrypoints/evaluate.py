@@ -28,8 +28,6 @@ def main(params: SimpleNamespace) -> None:
     subset = packed.subset(params.split)
     require_judged(subset)
 
-    import multiprocessing
-
     import mlflow
     import numpy as np
 
@@ -39,6 +37,7 @@ def main(params: SimpleNamespace) -> None:
     from hands.packed.batches import RecordReader, Shard
     from hands.pictures.figures import confusion_figure, part_table, spread
     from hands.pictures.previews import predicted_frames
+    from hands.processes.origin import by_itself
     from hands.steps.known import known
     from hands.steps.start import fetched_network
     from hands.tracking.models import model_id_of, short_name, use_model
@@ -48,10 +47,10 @@ def main(params: SimpleNamespace) -> None:
     fabric = create_fabric(devices)
     with tracking.run("evaluate", vars(params)):
         note_code("evaluate")
-        tracking.name_run(f"evaluate {params.split} of {short_name(params.model)}")
+        model_name = short_name(params.model)
+        tracking.name_run(f"evaluate {params.split} of {model_name}")
         dataset = tracking.log_dataset(packed.folder, packed.manifest, "evaluation")
-        alone = multiprocessing.parent_process() is None  # a pipeline's prepare has said it
-        tracking.log_coverage(params.split, coverage(subset), printed=alone)
+        tracking.log_coverage(params.split, coverage(subset), printed=by_itself())  # else its pipeline has said it
         use_model(params.model)
         network = prepared_network(fabric, fetched_network(params.model, packed.manifest.size), params.memory_format)
         network = FlipAveraged(network) if params.flip else network
@@ -71,8 +70,8 @@ def main(params: SimpleNamespace) -> None:
                 if title == "frames":
                     mlflow.log_image(picture, key=f"{name}_frames", step=0)  # the image grid compares runs by it
         log_step_key("evaluate", vars(params), known(params, packed, devices, fabric))
-        if alone:
-            print(f"== {name}/miou {scores.values['miou']:.4f} of {short_name(params.model)}")
+        if by_itself():
+            print(f"== {name}/miou {scores.values['miou']:.4f} of {model_name}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ finished step whose inputs, parameters and code are the same is reused.
 """
 
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 from entrypoints.launch.checks import check_names, check_recipe, check_subsets
@@ -18,7 +17,6 @@ from entrypoints.launch.steps import Steps
 from entrypoints.launch.winner import log_winner, with_winner
 from hands import tracking
 from hands.evaluation.coverage import coverage
-from hands.packed.manifest import read_manifest
 from hands.packed.packed_set import PackedSet
 from hands.processes.progress import duration
 from hands.steps.seeds import derived_seed
@@ -62,11 +60,12 @@ def initializes(params: SimpleNamespace, number: int) -> bool:
 
 def run_recipe(params: SimpleNamespace, steps: Steps) -> Outcome:
     packed_dir = params.packed_dir or packed_anew(params, steps)
-    manifest = read_manifest(Path(packed_dir))
+    packed = PackedSet.open(packed_dir)
+    manifest = packed.manifest
     log_sources(manifest.sources)
     check_subsets(params, manifest)
     told = steps.done and not steps.done[-1].reused  # by prepare
-    tracking.log_coverage(params.val_split, coverage(PackedSet.open(packed_dir).subset(params.val_split)), printed=not told)
+    tracking.log_coverage(params.val_split, coverage(packed.subset(params.val_split)), printed=not told)
 
     phase1 = steps.run("phase1", "phase1", packed_dir=packed_dir, epochs=params.phase1_epochs)
     g1_model, d_model, g2_model = phase1["g1_model"], phase1["discriminator_model"], ""

@@ -4,16 +4,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import click
 
 from entrypoints.launch import places
 from entrypoints.launch.stopping import forget_pointers
 from hands.errors import masked
-
-if TYPE_CHECKING:
-    import mlflow
 
 LOCAL_UI = "http://127.0.0.1:5000"
 
@@ -39,21 +36,21 @@ def failed_early(entry_point: str, values: dict[str, object], error: Exception) 
     _leave()
 
 
-def _run() -> "mlflow.ActiveRun | None":
-    """The run that the entry point has begun; nothing is imported to find that it has begun none."""
-    tracking = sys.modules.get("hands.tracking")
-    return tracking.begun() if tracking else None
+def _tracking() -> ModuleType | None:
+    """hands.tracking, where the entry point has imported it; without it no run has begun."""
+    return sys.modules.get("hands.tracking")
 
 
 def _leave() -> None:
-    tracking = sys.modules.get("hands.tracking")
+    tracking = _tracking()
     if tracking:
         forget_pointers(tracking.pointers())
 
 
 def _say_where() -> None:
     """The address of the experiment in MLflow's UI, of an entry point that was called by itself."""
-    run = _run()
+    tracking = _tracking()
+    run = tracking.begun() if tracking else None
     if run is not None and "mlflow.parentRunId" not in run.data.tags:
         from hands.tracking.experiments import runs_page
 

@@ -5,7 +5,6 @@ or ended `mlflow run`, too; write FAILED over KILLED where it lives to see the e
 the signal reached `mlflow run` only. MLproject names the launcher, `mlflow run`, in HANDS_LAUNCHER.
 """
 
-import multiprocessing
 import os
 import select
 import signal
@@ -15,11 +14,11 @@ import threading
 
 from entrypoints.launch.places import start_from
 from entrypoints.launch.typed import launcher_command, own_command, resuming, shown
+from hands.processes.origin import LAUNCHED, by_itself
 from hands.processes.signals import STOP_SIGNALS
 from hands.training.claim import Interrupted, has_checkpoint
 
 STOPPED = 130  # exit code
-LAUNCHED = "HANDS_LAUNCHED_RUN"  # as hands.tracking.experiments reads it
 
 
 class Terminated(KeyboardInterrupt):
@@ -118,7 +117,7 @@ def tell_how_to_go_on(interrupt: KeyboardInterrupt, goes_on: bool) -> None:
     Args:
         goes_on: whether the same command goes on where it was.
     """
-    if multiprocessing.parent_process() is not None:
+    if not by_itself():
         return
     print(f"stopped: {interrupt}", file=sys.stderr)
     sentence = how_to_go_on(interrupt, goes_on, own_command() if _launcher is None else _launcher.command)

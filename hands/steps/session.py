@@ -1,7 +1,6 @@
 """A training step as an MLflow run: begun or gone on with, recorded, kept in checkpoints."""
 
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from hands.packed.batches import RecordReader, whole_batch
 from hands.packed.packed_set import PackedSet
 from hands.pictures.figures import spread
 from hands.pictures.previews import predicted_frames
+from hands.processes.origin import by_itself
 from hands.processes.parents import end_with_parent
 from hands.raw.provenance import merged
 from hands.steps.devices import device_config
@@ -107,8 +107,7 @@ def session(entry_point: str, params: SimpleNamespace, given: Given, kinds: tupl
             dataset = tracking.log_dataset(packed.folder, packed.manifest, "training")
             sources = merged(packed.manifest.sources, *map(model_sources, given_models(params)))
             log_sources(sources)
-            alone = multiprocessing.parent_process() is None  # a pipeline's prepare has said it
-            tracking.log_coverage(params.val_split, coverage(val_subset), printed=alone)
+            tracking.log_coverage(params.val_split, coverage(val_subset), printed=by_itself())  # else its pipeline has said it
             picture = partial(val_picture, fabric, val)
             recorder = StepRecorder(
                 dataset, kinds, picture, checkpoint.folder / OUTBOX, source_tags(sources),

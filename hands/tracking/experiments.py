@@ -8,11 +8,11 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+from hands.processes.origin import LAUNCHED
 from hands.tracking.views import SCORES, VIEW_TAG
 
 DEFAULT = "0"  # where `mlflow run` makes runs for which no experiment is named
 NOTE_TAG = "mlflow.note.content"
-LAUNCHED = "HANDS_LAUNCHED_RUN"  # variable: the run that `mlflow run` has made for this process
 SHOWN_BY = "hands.run"  # tag of such a run: the run in the right experiment that took its place
 
 _READING = (
@@ -43,18 +43,19 @@ OF_ENTRY_POINT = {"sweep": "hands-sweeps", "study": "hands-study", "bench": "han
 
 def own_place(entry_point: str) -> str | None:
     """The experiment for a run of an entry point; None where the user, or the step that this one belongs to, has chosen one."""
+    return None if _is_chosen() else _experiment(OF_ENTRY_POINT.get(entry_point, "hands"))
+
+
+def _is_chosen() -> bool:
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if os.environ.get("MLFLOW_EXPERIMENT_NAME"):
-        return None
+        return True
     if run_id is None:
-        chosen = os.environ.get("MLFLOW_EXPERIMENT_ID", DEFAULT) != DEFAULT
-        return None if chosen else _experiment(OF_ENTRY_POINT.get(entry_point, "hands"))
+        return os.environ.get("MLFLOW_EXPERIMENT_ID", DEFAULT) != DEFAULT
     if run_id != os.environ.get(LAUNCHED):
-        return None
+        return True
     launched = MlflowClient().get_run(run_id)
-    if launched.info.experiment_id != DEFAULT or "mlflow.parentRunId" in launched.data.tags:
-        return None
-    return _experiment(OF_ENTRY_POINT.get(entry_point, "hands"))
+    return launched.info.experiment_id != DEFAULT or "mlflow.parentRunId" in launched.data.tags
 
 
 def moved(experiment_id: str) -> str | None:

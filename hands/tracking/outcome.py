@@ -82,11 +82,14 @@ class Outcome:
         return ", ".join(f"{name} {self.scores[name]:.4f}" for name in names if name in self.scores) or "no score"
 
 
+def _evaluated(steps: list[Done]) -> Run:
+    return next(step.run for step in steps if step.name.startswith("evaluate"))
+
+
 def outcome(steps: list[Done], split: str, model: str, name: str, standing: Standing, said: str) -> Outcome:
-    evaluated = next(step.run for step in steps if step.name.startswith("evaluate"))
     kept = {metric.key: metric.value for metric in mlflow.get_logged_model(logged_model_id(model)).metrics or []}
     scores = {key: value for key, value in kept.items() if key.startswith("val/")}
-    own = {key: value for key, value in evaluated.data.metrics.items() if key.startswith(f"{split}/")}
+    own = {key: value for key, value in _evaluated(steps).data.metrics.items() if key.startswith(f"{split}/")}
     of_parts = {f"{split}/{part}" for part in PART_SCORES}
     scores |= {key: value for key, value in own.items() if key not in of_parts}
     return Outcome(steps, split, scores, model, name, standing, said)
@@ -113,7 +116,7 @@ def timings(steps: list[Done]) -> dict[str, float]:
 
 def _frames(result: Outcome) -> str | None:
     """Puts the evaluation's picture of frames spread over the split on the active run, too; returns its name."""
-    evaluated = next(step.run for step in result.steps if step.name.startswith("evaluate"))
+    evaluated = _evaluated(result.steps)
     name = f"frames_{result.split}.png"
     if name not in [item.path for item in MlflowClient().list_artifacts(evaluated.info.run_id)]:
         return None

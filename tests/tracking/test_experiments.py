@@ -7,7 +7,8 @@ from mlflow import MlflowClient
 from entrypoints.launch import ending
 from hands import tracking
 from hands.errors import InvalidInput
-from hands.tracking.experiments import LAUNCHED, NOTE_TAG, NOTES, SHOWN_BY, run_page
+from hands.processes.origin import LAUNCHED
+from hands.tracking.experiments import NOTE_TAG, NOTES, SHOWN_BY, run_page
 from tests.project import invoke, new_store
 
 
